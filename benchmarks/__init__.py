@@ -1,0 +1,1 @@
+"""What Breakwater costs, as ratios against a peer in the same run where there is one."""

@@ -1,0 +1,30 @@
+"""`make bench`: every benchmark in turn, one table, and JSON with `--json FILE`."""
+
+import argparse
+import platform
+import sys
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import diagnosis_cost, guard_overhead, metrics_engine, pictures, start_time
+
+
+def main() -> None:
+    """Run all benchmarks and print name, value, unit and ratio."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the rows to this file too")
+    options = parser.parse_args()
+    rows = []
+    print(f"Python {platform.python_version()} on {platform.machine()}", file=sys.stderr)
+    for module in (metrics_engine, guard_overhead, diagnosis_cost, pictures, start_time):
+        print(f"... {module.__name__}", file=sys.stderr)
+        for name, value, unit, ratio in module.rows():
+            rows.append({"name": name, "value": value, "unit": unit, "ratio": ratio})
+            print(f"{name:58s} {value:14,.4g} {unit:16s} {ratio}")
+    if options.json:
+        options.json.write_bytes(msgspec.json.encode(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""What the pager listens to, and the moment each signal changed.
+
+Four families: the business indicator (stream starts), the answers users get (every edge that
+leaves a root), failures on inner edges (a fallback may hide them from users, the pager still wants
+to know), and the number of requests (which accuses nobody).
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from breakwater.diagnosis.onset import (
+    Onset,
+    binomial_onset,
+    is_significant,
+    latency_onset,
+    poisson_onset,
+)
+from breakwater.diagnosis.thresholds import Thresholds
+from breakwater.topology import UNKNOWN, CallWindow, Edge, failures, total
+
+Array = NDArray[np.float64]
+
+
+class SignalKind(StrEnum):
+    """Which family a signal belongs to."""
+
+    BUSINESS = "business"
+    EDGE_FAILURES = "edge_failures"
+    EDGE_LATENCY = "edge_latency"
+    INNER_FAILURES = "inner_failures"
+    TRAFFIC = "traffic"
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """One series that changed for good: which, how, and when."""
+
+    kind: SignalKind
+    name: str
+    onset: Onset
+    unit: str
+    edge: Edge | None = None
+
+    @property
+    def says_broken(self) -> bool:
+        """Whether the change by itself is harm, not just more or fewer requests."""
+        return self.kind is not SignalKind.TRAFFIC
+
+
+def changed_signals(window: CallWindow, limits: Thresholds) -> list[Signal]:
+    """Every signal with a significant, large enough and still lasting change, strongest first."""
+    found = [*_business(window, limits), *_edges(window, limits), *_traffic(window, limits)]
+    return sorted(found, key=lambda signal: -signal.onset.llr)
+
+
+def root_edges(window: CallWindow) -> NDArray[np.bool_]:
+    """Bool [E]: the edges whose caller nobody calls."""
+    callees = {edge.callee for edge in window.edges if edge.caller != UNKNOWN}
+    return np.array([edge.caller not in callees for edge in window.edges], dtype=bool)
+
+
+def _business(window: CallWindow, limits: Thresholds) -> Iterator[Signal]:
+    onset = poisson_onset(window.starts)
+    if (
+        onset is not None
+        and is_significant(onset, window.steps, allowance=limits.llr_allowance)
+        and onset.before * onset.index >= limits.min_events
+        and onset.after < onset.before * (1 - limits.min_drop)
+        and not _traffic_explains(window, onset)
+    ):
+        yield Signal(
+            kind=SignalKind.BUSINESS,
+            name="stream starts",
+            onset=_per_second(onset, window),
+            unit="/s",
+        )
+
+
+def _traffic_explains(window: CallWindow, onset: Onset) -> bool:
+    """Whether users simply came less often by about as much as the indicator fell."""
+    calls = total(window.client_calls)[root_edges(window)].sum(axis=0)
+    before, after = calls[: onset.index].mean(), calls[onset.index :].mean()
+    healthy = _failed_share(window, onset.index) < 0.02
+    return bool(healthy and after < before * (onset.after / max(onset.before, 1e-9) + 0.25))
+
+
+def _failed_share(window: CallWindow, index: int) -> float:
+    roots = root_edges(window)
+    bad = failures(window.client_calls)[roots][:, index:].sum()
+    return float(bad / max(total(window.client_calls)[roots][:, index:].sum(), 1.0))
+
+
+def _edges(window: CallWindow, limits: Thresholds) -> Iterator[Signal]:
+    roots = root_edges(window)
+    calls = total(window.client_calls)
+    bad = failures(window.client_calls)
+    for at, edge in enumerate(window.edges):
+        onset = binomial_onset(bad[at], calls[at])
+        if onset is not None and _failures_count(onset, bad[at], calls[at], limits):
+            yield Signal(
+                kind=SignalKind.EDGE_FAILURES if roots[at] else SignalKind.INNER_FAILURES,
+                name=f"failed calls {edge}",
+                onset=onset,
+                unit="share",
+                edge=edge,
+            )
+        if not roots[at]:
+            continue
+        onset = latency_onset(window.client_time_s[at], calls[at])
+        if onset is not None and _latency_counts(onset, window, at, limits):
+            yield Signal(
+                kind=SignalKind.EDGE_LATENCY,
+                name=f"latency {edge}",
+                onset=onset,
+                unit="s",
+                edge=edge,
+            )
+
+
+def _failures_count(onset: Onset, bad: Array, calls: Array, limits: Thresholds) -> bool:
+    recent = slice(-limits.lasting_steps, None)
+    still = bad[recent].sum() / max(calls[recent].sum(), 1.0)
+    return (
+        is_significant(onset, len(bad), allowance=limits.llr_allowance)
+        and bad[onset.index :].sum() >= limits.min_failures
+        and onset.after > onset.before + limits.min_failed_share
+        and still > onset.before + limits.min_failed_share / 2
+    )
+
+
+def _latency_counts(onset: Onset, window: CallWindow, at: int, limits: Thresholds) -> bool:
+    recent = slice(-limits.lasting_steps, None)
+    calls = total(window.client_calls)[at][recent]
+    time_s = window.client_time_s[at][recent]
+    busy = calls > 0
+    if not busy.any():
+        return False
+    means = time_s[busy] / calls[busy]
+    level = onset.before + max(limits.min_added_latency_s, limits.min_latency_ratio * onset.before)
+    return (
+        is_significant(onset, window.steps, allowance=limits.llr_allowance)
+        and onset.after > level
+        and float(np.median(means)) > level
+        and onset.index <= window.steps - limits.lasting_steps
+    )
+
+
+def _traffic(window: CallWindow, limits: Thresholds) -> Iterator[Signal]:
+    calls = total(window.client_calls)[root_edges(window)].sum(axis=0)
+    onset = poisson_onset(calls)
+    if onset is None or not is_significant(onset, window.steps, allowance=limits.llr_allowance):
+        return
+    ratio = onset.after / max(onset.before, 1e-9)
+    if ratio > 1 + limits.min_traffic_change or ratio < 1 - limits.min_traffic_change:
+        yield Signal(
+            kind=SignalKind.TRAFFIC,
+            name="requests from users",
+            onset=_per_second(onset, window),
+            unit="/s",
+        )
+
+
+def _per_second(onset: Onset, window: CallWindow) -> Onset:
+    step_s = window.step_ms / 1000
+    return msgspec.structs.replace(onset, before=onset.before / step_s, after=onset.after / step_s)

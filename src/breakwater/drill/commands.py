@@ -1,0 +1,64 @@
+"""`breakwater demo` and `breakwater drill`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--fault", help="Kind of fault; drawn from the seed when left out.")
+@click.option("--target", help="Service to break, or CALLER->CALLEE for a slow edge.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws fault and target.")
+@click.option("--rps", type=float, default=60.0, show_default=True, help="Edge requests a second.")
+@click.option("--keep", is_flag=True, help="Leave fleet and platform running until Ctrl-C.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    default=Path("breakwater-report.html"),
+    show_default=True,
+    help="Where the report goes; pictures go beside it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+def demo(
+    fault: str | None,
+    target: str | None,
+    seed: int,
+    rps: float,
+    keep: bool,
+    report: Path,
+    as_json: bool,
+) -> None:
+    """Start a real fleet, break one thing, and name it from telemetry alone.
+
+    Exit code 0 only if the culprit was named.
+    """
+    from breakwater.drill.demo import DemoSettings, run_demo  # noqa: PLC0415 - starts heavy rooms
+    from breakwater.drill.plan import scenario_for  # noqa: PLC0415
+
+    scenario = scenario_for(fault, target, seed)
+    settings = DemoSettings(seed=seed, rps=rps, keep=keep, report=report, as_json=as_json)
+    sys.exit(run_demo(scenario, settings))
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(1, 1000), default=30, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Draws faults and targets.")
+@click.option("--rps", type=float, default=60.0, show_default=True, help="Edge requests a second.")
+@click.option("--fault", help="Play only this kind of fault.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+@click.option(
+    "--logs",
+    type=click.Path(path_type=Path),
+    help="Keep logs and data in this folder; a temporary one otherwise.",
+)
+def drill(
+    rounds: int, seed: int, rps: float, fault: str | None, as_json: bool, logs: Path | None
+) -> None:
+    """Play many rounds of faults, some of them empty, and score the names."""
+    from breakwater.drill.exercise import DrillSettings, run_drill  # noqa: PLC0415 - heavy rooms
+
+    settings = DrillSettings(
+        rounds=rounds, seed=seed, rps=rps, fault=fault, as_json=as_json, folder=logs
+    )
+    sys.exit(run_drill(settings))

@@ -1,0 +1,101 @@
+"""`/api/v1/triage` and `/api/v1/incidents`: judgements as JSON, HTML and PNG."""
+
+from functools import partial
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from breakwater.incidents.pager import Incident
+from breakwater.incidents.report import TimelineEntry, html_report, png_report
+from breakwater.incidents.triage import Triage, TriageResult
+from breakwater.incidents.watcher import Watcher
+from breakwater.model import InvalidInputError
+from breakwater.topology import CallWindow
+
+_FORMATS = ("json", "html", "png")
+
+
+def routes(triage: Triage, watcher: Watcher) -> list[BaseRoute]:
+    """The routes of this room; a report of an incident is drawn up to `until`, or up to now."""
+
+    async def triage_now(request: Request) -> Response:
+        start_ms = _whole(request, "start")
+        end_ms = _whole(request, "end")
+        shape = _format(request)
+        judge = partial(triage.judge_now, start_ms=start_ms, end_ms=end_ms)
+        result, window = await run_in_threadpool(judge)
+        result = await triage.with_changes(result)
+        return await run_in_threadpool(_answer, result, window, shape, [])
+
+    async def incident_list(_: Request) -> Response:
+        return _json(watcher.incidents())
+
+    async def incident_one(request: Request) -> Response:
+        found = watcher.incident(_number(request))
+        shape = _format(request)
+        if shape == "json":
+            return _json(found)
+        judged = found.diagnosis
+        observe = partial(triage.window, start_ms=judged.start_ms, end_ms=_whole(request, "until"))
+        window = await run_in_threadpool(observe)
+        result = await triage.with_changes(TriageResult(diagnosis=judged))
+        return await run_in_threadpool(_answer, result, window, shape, timeline_of(found))
+
+    return [
+        Route("/api/v1/triage", triage_now, methods=["GET"]),
+        Route("/api/v1/incidents", incident_list, methods=["GET"]),
+        Route("/api/v1/incidents/{id}", incident_one, methods=["GET"]),
+    ]
+
+
+def timeline_of(incident: Incident) -> list[TimelineEntry]:
+    """What happened to an incident, in order."""
+    judged = incident.diagnosis
+    entries = [
+        (judged.onset_ms, f"onset of the change in {incident.signal}"),
+        (incident.paged_ms, "paged"),
+        (incident.named_ms, f"{incident.named} named"),
+        (incident.healthy_since_ms, "as good as before the onset again"),
+        (incident.closed_ms, "closed"),
+    ]
+    return [TimelineEntry(at_ms=at, text=text) for at, text in entries if at is not None]
+
+
+def _answer(
+    result: TriageResult, window: CallWindow, shape: str, timeline: list[TimelineEntry]
+) -> Response:
+    if shape == "html":
+        return HTMLResponse(html_report(result, window, timeline=timeline))
+    if shape == "png":
+        return Response(png_report(result, window), media_type="image/png")
+    return _json(result)
+
+
+def _json(content: object) -> Response:
+    return Response(msgspec.json.encode(content), media_type="application/json")
+
+
+def _format(request: Request) -> str:
+    shape = request.query_params.get("format", "json")
+    if shape not in _FORMATS:
+        raise InvalidInputError(f"format '{shape}' is unknown; known: {', '.join(_FORMATS)}")
+    return shape
+
+
+def _whole(request: Request, name: str) -> int | None:
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if not text.isdigit():
+        raise InvalidInputError(f"{name} is '{text}'; expected whole milliseconds since the epoch")
+    return int(text)
+
+
+def _number(request: Request) -> int:
+    text = str(request.path_params["id"])
+    if not text.isdigit():
+        raise InvalidInputError(f"incident id '{text}' is not a whole number")
+    return int(text)

@@ -1,0 +1,166 @@
+"""The journal over HTTP.
+
+POST  /api/v1/changes            write one down; 201 and the change with its number
+GET   /api/v1/changes            ?start=&end=&kind=&target=&limit=, times in milliseconds
+GET   /api/v1/changes/{id}       one change
+PATCH /api/v1/changes/{id}       {"end_ms": N} gives it its end; without a body it ends now
+POST  /api/v1/changes/{id}/end   the same
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from breakwater.journal.errors import (
+    InvalidChangeError,
+    OversizedChangeError,
+    UnknownChangeError,
+)
+from breakwater.journal.exchange import ChangeEnd, ChangeList, NewChange
+from breakwater.journal.journal import Journal
+from breakwater.journal.validity import kind_of
+from breakwater.model import BreakwaterError, Change
+
+MAX_BODY_BYTES: Final = 65_536
+DEFAULT_LIMIT: Final = 1_000
+
+_ENCODER: Final = msgspec.json.Encoder()
+_EARLIEST_MS: Final = 946_684_800_000  # the year 2000; anything before is most likely seconds
+_MAX_ID: Final = 2**63 - 1
+
+_T = TypeVar("_T")
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def routes(journal: Journal) -> list[BaseRoute]:
+    """Every route of the journal, to be mounted at the root."""
+    endpoints = JournalEndpoints(journal)
+    table: list[tuple[str, str, _Endpoint]] = [
+        ("POST", "/api/v1/changes", endpoints.record),
+        ("GET", "/api/v1/changes", endpoints.changes),
+        ("GET", "/api/v1/changes/{id}", endpoints.change),
+        ("PATCH", "/api/v1/changes/{id}", endpoints.close),
+        ("POST", "/api/v1/changes/{id}/end", endpoints.close),
+    ]
+    return [Route(path, _answering_errors(act), methods=[method]) for method, path, act in table]
+
+
+class JournalEndpoints:
+    """One method for each route."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def record(self, request: Request) -> Response:
+        """Write one change down."""
+        told = _decoded(await _bounded_body(request), NewChange)
+        for name in ("start_ms", "end_ms"):
+            _not_seconds(getattr(told, name), name)
+        change = Change(
+            kind=kind_of(told.kind),
+            target=told.target,
+            start_ms=self._journal.now_ms() if told.start_ms is None else told.start_ms,
+            end_ms=told.end_ms,
+            actor=told.actor,
+            source=told.source,
+            detail=told.detail,
+        )
+        return _json(await self._journal.record(change), status_code=201)
+
+    async def changes(self, request: Request) -> Response:
+        """The changes of a window."""
+        query = request.query_params
+        limit = _integer(query.get("limit"), "limit")
+        limit = DEFAULT_LIMIT if limit is None else limit
+        words = [word for text in query.getlist("kind") for word in text.split(",") if word]
+        found = await self._journal.changes(
+            _integer(query.get("start"), "start"),
+            _integer(query.get("end"), "end"),
+            kinds=[kind_of(word) for word in words],
+            target=query.get("target") or None,
+            limit=limit,
+        )
+        return _json(ChangeList(changes=found, limit_reached=len(found) == limit))
+
+    async def change(self, request: Request) -> Response:
+        """One change."""
+        return _json(await self._journal.change(_number(request)))
+
+    async def close(self, request: Request) -> Response:
+        """Give a change its end."""
+        body = await _bounded_body(request)
+        told = _decoded(body, ChangeEnd) if body.strip() else ChangeEnd()
+        _not_seconds(told.end_ms, "end_ms")
+        return _json(await self._journal.close(_number(request), told.end_ms))
+
+
+def _decoded(body: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidChangeError(f"the body is not a change: {error}") from None
+
+
+async def _bounded_body(request: Request) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise OversizedChangeError(f"the body is larger than {MAX_BODY_BYTES} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _not_seconds(time_ms: int | None, name: str) -> None:
+    if time_ms is not None and 0 < time_ms < _EARLIEST_MS:
+        raise InvalidChangeError(
+            f"{name} must be milliseconds since 1970; {time_ms} lies before the year 2000 "
+            f"(seconds, perhaps?)"
+        )
+
+
+def _integer(text: str | None, name: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return int(text[:40])
+    except ValueError:
+        raise InvalidChangeError(f"{name} must be a whole number, got {text[:40]!r}") from None
+
+
+def _number(request: Request) -> int:
+    text = request.path_params["id"]
+    number = _integer(text, "the number of a change")
+    if number is None or not 0 < number <= _MAX_ID:
+        raise UnknownChangeError(f"there is no change {text[:40]}")
+    return number
+
+
+def _json(value: object, *, status_code: int = 200) -> Response:
+    return Response(_ENCODER.encode(value), status_code=status_code, media_type="application/json")
+
+
+def _answering_errors(endpoint: _Endpoint) -> _Endpoint:
+    """`endpoint` with every refusal told as a status code and a message."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except BreakwaterError as error:
+            told = {"type": "error", "message": str(error)}
+            return _json(told, status_code=_status_of(error))
+
+    return answer
+
+
+def _status_of(error: BreakwaterError) -> int:
+    if isinstance(error, UnknownChangeError):
+        return 404
+    if isinstance(error, OversizedChangeError):
+        return 413
+    return 400 if isinstance(error, InvalidChangeError) else 503

@@ -1,0 +1,40 @@
+"""Dimensional metrics in memory: a step grid of datapoints, a tag index, the stack language.
+
+`MetricsEngine` takes columns of datapoints from `breakwater.ingest` (it is its `Sink`) and
+answers programs such as `name,stream.starts,:eq,:sum,(,result,),:by`. A new series is visible in
+the next query; every bound is in `MetricsSettings`; errors name the bound and the count.
+A datapoint stamped t covers (t - step, t]; NaN means there is no value.
+"""
+
+from breakwater.metrics.engine import MetricsEngine
+from breakwater.metrics.errors import (
+    InvalidStepError,
+    InvalidTimeError,
+    MetricsError,
+    QueryError,
+    QueryLimitError,
+    QuerySyntaxError,
+    QueryTimeoutError,
+    QueryValueError,
+    SeriesLimitError,
+)
+from breakwater.metrics.results import Expression, Line, MetricsStats, QueryResult
+from breakwater.metrics.settings import MetricsSettings
+
+__all__ = [
+    "Expression",
+    "InvalidStepError",
+    "InvalidTimeError",
+    "Line",
+    "MetricsEngine",
+    "MetricsError",
+    "MetricsSettings",
+    "MetricsStats",
+    "QueryError",
+    "QueryLimitError",
+    "QueryResult",
+    "QuerySyntaxError",
+    "QueryTimeoutError",
+    "QueryValueError",
+    "SeriesLimitError",
+]

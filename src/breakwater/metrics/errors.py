@@ -1,0 +1,70 @@
+"""What can go wrong in the metrics engine.
+
+MetricsError
+├── QueryError
+│   ├── QuerySyntaxError     the text is not a stack program; position, word, stack, expectation
+│   ├── QueryValueError      the program is one, but asks for what has no meaning
+│   ├── QueryLimitError      the answer would be larger than allowed; limit and count
+│   └── QueryTimeoutError    the deadline passed
+├── InvalidStepError         a step off the grid; the message lists the steps allowed
+├── InvalidTimeError         a time or duration that cannot be read
+└── SeriesLimitError         no room for another series; limit and count
+"""
+
+from breakwater.model import (
+    BreakwaterError,
+    InvalidInputError,
+    LimitExceededError,
+    UnavailableError,
+)
+
+
+class MetricsError(BreakwaterError):
+    """Anything this room refuses or fails to do."""
+
+
+class QueryError(MetricsError):
+    """A query that has no answer."""
+
+
+class QuerySyntaxError(QueryError, InvalidInputError):
+    """The text is not a stack program; `position` is the index of the character it failed at."""
+
+    def __init__(self, message: str, *, position: int = 0, word: str = "") -> None:
+        super().__init__(message)
+        self.position = position
+        self.word = word
+
+
+class QueryValueError(QueryError, InvalidInputError):
+    """The program can be read, but what it asks for has no meaning."""
+
+
+class QueryLimitError(QueryError, LimitExceededError):
+    """The answer would be larger than allowed."""
+
+    def __init__(self, what: str, count: int, limit: int) -> None:
+        super().__init__(f"too many {what}: {count} > {limit}; narrow the query or the window")
+        self.count = count
+        self.limit = limit
+
+
+class QueryTimeoutError(QueryError, UnavailableError):
+    """The deadline passed before the answer was complete."""
+
+
+class InvalidStepError(MetricsError, InvalidInputError):
+    """A step that is not on the grid."""
+
+
+class InvalidTimeError(MetricsError, InvalidInputError):
+    """A time, a duration or a range that cannot be read."""
+
+
+class SeriesLimitError(MetricsError, LimitExceededError):
+    """There is no room for another series."""
+
+    def __init__(self, count: int, limit: int) -> None:
+        super().__init__(f"too many series: {count} of {limit} are in use; a new one was refused")
+        self.count = count
+        self.limit = limit

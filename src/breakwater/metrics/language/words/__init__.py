@@ -1,0 +1,15 @@
+"""The vocabulary, one module for each family of words.
+
+Importing this package declares every word. Families are imported in the order in which their
+words are tried, which decides what an overloaded name like `:lt` means.
+"""
+
+# isort: off
+from breakwater.metrics.language.words import std
+from breakwater.metrics.language.words import query
+from breakwater.metrics.language.words import data
+from breakwater.metrics.language.words import math
+from breakwater.metrics.language.words import style
+# isort: on
+
+__all__ = ["data", "math", "query", "std", "style"]

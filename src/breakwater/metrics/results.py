@@ -1,0 +1,62 @@
+"""What a query answers with, and what the engine says about itself."""
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One line: its tags, its label and its values, float64 [n], NaN = no value.
+
+    The tags are shared with the engine's caches; copy them before changing them. `legend` is the
+    label after the style words; `values` may be a view of an array shared by all lines.
+    """
+
+    tags: dict[str, str]
+    label: str
+    values: Values
+    legend: str = ""
+
+
+class Expression(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The answer to one expression of a program, in the order of the program."""
+
+    text: str
+    settings: dict[str, str]
+    lines: list[Line]
+    grouping: list[str]
+
+
+class QueryResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """All lines of a program over (start, end].
+
+    start_ms is the first stamp, which is the END of the first interval; every line has n values,
+    stamped start_ms, start_ms + step_ms, ... `lines` is all expressions' lines in order.
+    """
+
+    start_ms: int
+    step_ms: int
+    lines: list[Line]
+    expressions: list[Expression]
+
+
+class MetricsStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The engine about itself; counts are since the start."""
+
+    series: int
+    rows: int
+    blocks: int
+    packed_blocks: int
+    size_bytes: int
+    writes: int
+    datapoints: int
+    dropped: dict[str, int]
+    new_series: int
+    retired_series: int
+    keys: int
+    tag_pairs: int
+    queries: int
+    failed_queries: int
+    latest_complete_ms: int

@@ -1,0 +1,1 @@
+"""The services themselves: one module each, HTTP routes over the domain beside this folder."""

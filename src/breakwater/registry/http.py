@@ -1,0 +1,74 @@
+"""The registry over HTTP: Eureka's protocol, and the view our own SDK waits on.
+
+`GET /api/v1/registry/instances?revision=N&wait_s=20&service=S` answers an InstanceView as JSON: at
+once when the registry is not at revision N (or none is given), else at its next change.
+"""
+
+import math
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from breakwater.model import BreakwaterError, InstanceView
+from breakwater.registry.errors import InvalidInstanceError
+from breakwater.registry.eureka_http import EurekaEndpoints, status_of
+from breakwater.registry.fields import integer_of, shown
+from breakwater.registry.registry import Registry
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def routes(registry: Registry) -> list[BaseRoute]:
+    """Every route of the registry, to be mounted at the root."""
+    native = NativeEndpoints(registry)
+    return [
+        Route("/api/v1/registry/instances", native.instances, methods=["GET"]),
+        *EurekaEndpoints(registry).routes(),
+    ]
+
+
+class NativeEndpoints:
+    """What our own SDK and command line read."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._encoded: tuple[InstanceView, bytes] | None = None
+
+    async def instances(self, request: Request) -> Response:
+        """The instances, at once or when they have changed."""
+        try:
+            view = await self._registry.wait_view(
+                _revision(request), _wait_s(request), request.query_params.get("service") or None
+            )
+        except BreakwaterError as error:
+            body = _ENCODER.encode({"type": "error", "message": str(error)})
+            return Response(body, status_code=status_of(error), media_type="application/json")
+        headers = {"cache-control": "no-store"}
+        return Response(self._encode(view), media_type="application/json", headers=headers)
+
+    def _encode(self, view: InstanceView) -> bytes:
+        """The bytes of `view`; the whole view is the same object for as long as nothing changes."""
+        if self._encoded is not None and self._encoded[0] is view:
+            return self._encoded[1]
+        body = _ENCODER.encode(view)
+        self._encoded = (view, body)
+        return body
+
+
+def _revision(request: Request) -> int | None:
+    text = request.query_params.get("revision")
+    return integer_of(text, "revision", default=0) if text else None
+
+
+def _wait_s(request: Request) -> float:
+    text = request.query_params.get("wait_s", "0")
+    try:
+        wait_s = float(text)
+    except ValueError:
+        wait_s = math.nan
+    if not 0 <= wait_s < math.inf:
+        raise InvalidInstanceError(f"wait_s must be a number of seconds from 0, got {shown(text)}")
+    return wait_s

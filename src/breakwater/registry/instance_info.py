@@ -1,0 +1,113 @@
+"""One registered instance as Eureka describes it: address, status, lease terms, metadata."""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from breakwater.model import Instance
+
+MY_OWN_CLASS: Final = "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo"
+AMAZON_CLASS: Final = "com.netflix.appinfo.AmazonInfo"
+
+
+class InstanceStatus(StrEnum):
+    """Whether an instance takes traffic, as far as the registry knows."""
+
+    UP = "UP"
+    DOWN = "DOWN"
+    STARTING = "STARTING"
+    OUT_OF_SERVICE = "OUT_OF_SERVICE"
+    UNKNOWN = "UNKNOWN"
+
+
+class Action(StrEnum):
+    """What happened last to an instance, as a delta tells it."""
+
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+
+
+class Port(msgspec.Struct, frozen=True, kw_only=True):
+    """A TCP port and whether the instance listens on it."""
+
+    number: int = 0
+    is_enabled: bool = False
+
+
+class DataCenter(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the instance runs; `class_name` is the Java class that classic clients ask for."""
+
+    name: str = "MyOwn"
+    class_name: str = MY_OWN_CLASS
+    metadata: dict[str, str] = {}
+
+
+class LeaseInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The terms of a lease and its milestones; 0 means that a milestone was not reached."""
+
+    renewal_interval_s: int = 30
+    duration_s: int = 90
+    registration_ms: int = 0
+    last_renewal_ms: int = 0
+    eviction_ms: int = 0
+    service_up_ms: int = 0
+
+
+class InstanceInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the registry tells about one instance; empty text stands for "not given"."""
+
+    instance_id: str
+    host_name: str
+    app: str
+    ip_addr: str
+    status: InstanceStatus = InstanceStatus.UP
+    overridden_status: InstanceStatus = InstanceStatus.UNKNOWN
+    port: Port = Port(number=7001, is_enabled=True)
+    secure_port: Port = Port(number=7002)
+    country_id: int = 1
+    data_center: DataCenter = DataCenter()
+    lease: LeaseInfo = LeaseInfo()
+    metadata: dict[str, str] = {}
+    sid: str = ""
+    app_group_name: str = ""
+    asg_name: str = ""
+    home_page_url: str = ""
+    status_page_url: str = ""
+    health_check_url: str = ""
+    secure_health_check_url: str = ""
+    vip_address: str = ""
+    secure_vip_address: str = ""
+    is_coordinating_discovery_server: bool = False
+    last_updated_ms: int = 0
+    last_dirty_ms: int = 0
+    action: Action = Action.ADDED
+
+    @property
+    def zone(self) -> str:
+        """The zone, from the instance's own metadata or else from its Amazon placement."""
+        return self.metadata.get("zone") or self.data_center.metadata.get("availability-zone", "")
+
+    @property
+    def service(self) -> str:
+        """The name the service calls itself; Eureka's application names are upper case.
+
+        The virtual address keeps the spelling when it is the same word; else lower case.
+        """
+        if self.vip_address.upper() == self.app:
+            return self.vip_address
+        return self.app.lower()
+
+    def native(self) -> Instance:
+        """This instance in the words of `breakwater.model`."""
+        port = self.port if self.port.is_enabled or not self.secure_port.is_enabled else None
+        return Instance(
+            service=self.service,
+            instance_id=self.instance_id,
+            host=self.ip_addr,
+            port=(port or self.secure_port).number,
+            zone=self.zone,
+            status=self.status.value,
+            metadata=self.metadata,
+        )

@@ -1,0 +1,129 @@
+"""Meter lines on their way out: gathered into datagrams, sent without ever waiting.
+
+Lines are kept until about one datagram is full or the agent thread asks for a flush, whichever
+comes first. A full socket buffer, an unreachable network or a closed socket costs lines, which
+are counted, and never time or an exception in the service. Wire form: docs/formats/propagation.md.
+"""
+
+import socket
+import threading
+from collections import deque
+from typing import Any, Final
+
+import msgspec
+
+from breakwater.sdk.settings import Address
+
+DATAGRAM_BYTES: Final = 1400
+"""Largest payload put into one datagram; it fits an Ethernet frame with every header."""
+
+
+class LineStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the meter lines since start."""
+
+    sent_lines: int
+    sent_datagrams: int
+    sent_bytes: int
+    dropped_lines: int
+    waiting_lines: int
+
+
+class LineSender:
+    """Where meters write their lines; safe to use from any thread.
+
+    `write` costs one append, and about every tenth time one non-blocking `sendto`.
+    """
+
+    def __init__(self, address: Address | None) -> None:
+        self._lines: deque[str] = deque()
+        self._waiting_bytes = 0
+        self._sent_lines = self._sent_datagrams = self._sent_bytes = self._dropped_lines = 0
+        self._address = address
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._socket: socket.socket | None = None
+        self._target: tuple[Any, ...] = ()
+
+    def open(self) -> None:
+        """Take up sending again after `close`; a new sender is open."""
+        self._is_closed = False
+
+    def _opened(self) -> socket.socket | None:
+        """The socket, made when first needed; None if there is nowhere to send to."""
+        if self._socket is None and self._address is not None:
+            with self._lock:
+                self._open_socket(self._address)
+        return self._socket
+
+    def _open_socket(self, address: Address) -> None:
+        if self._socket is None and not self._is_closed:
+            try:
+                family, _, _, _, target = socket.getaddrinfo(
+                    address.host, address.port, type=socket.SOCK_DGRAM
+                )[0]
+                # Unconnected on purpose: a connected UDP socket answers for a dead listener with
+                # ECONNREFUSED on the next send, and loses that datagram after the listener is back.
+                made = socket.socket(family, socket.SOCK_DGRAM)
+            except OSError:
+                return  # the lines are dropped and counted
+            made.setblocking(False)
+            self._target, self._socket = target, made
+
+    def write(self, line: str) -> None:
+        """Take one line (ASCII, ending in a newline) and return at once."""
+        self._lines.append(line)
+        self._waiting_bytes += len(line)  # a lost update only makes the next flush later
+        if self._waiting_bytes >= DATAGRAM_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send everything that waits; lines that cannot be sent now are dropped and counted."""
+        self._waiting_bytes = 0
+        batch: list[str] = []
+        size = 0
+        while True:
+            try:
+                line = self._lines.popleft()
+            except IndexError:
+                break
+            if batch and size + len(line) > DATAGRAM_BYTES:
+                self._send(batch)
+                batch, size = [], 0
+            batch.append(line)
+            size += len(line)
+        if batch:
+            self._send(batch)
+
+    def _send(self, batch: list[str]) -> None:
+        sender = self._opened()
+        if sender is None:
+            self._dropped_lines += len(batch)
+            return
+        payload = "".join(batch).encode("ascii", "replace")
+        try:
+            sender.sendto(payload, self._target)
+        except OSError:  # also BlockingIOError: the socket buffer is full
+            self._dropped_lines += len(batch)
+            return
+        self._sent_lines += len(batch)
+        self._sent_datagrams += 1
+        self._sent_bytes += len(payload)
+
+    def close(self) -> None:
+        """Flush, then give the socket back; later lines are counted as dropped."""
+        self.flush()
+        with self._lock:
+            self._is_closed = True
+            sender, self._socket = self._socket, None
+        if sender is not None:
+            sender.close()
+
+    def stats(self) -> LineStats:
+        """Counts since start; drops are those this side can see, UDP may lose more."""
+        return LineStats(
+            sent_lines=self._sent_lines,
+            sent_datagrams=self._sent_datagrams,
+            sent_bytes=self._sent_bytes,
+            dropped_lines=self._dropped_lines,
+            waiting_lines=len(self._lines),
+        )

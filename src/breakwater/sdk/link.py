@@ -1,0 +1,116 @@
+"""HTTP to the platform from a background thread: one kept connection, deadlines on everything.
+
+Whatever goes wrong (nobody listens, silence, half an answer, an answer too large) is a
+`PlatformError`. `http.client` is imported by the first request, off the import path of services.
+"""
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from breakwater.sdk.errors import PlatformError
+from breakwater.sdk.settings import Address
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Status and body of one answer of the platform."""
+
+    status: int
+    body: bytes
+
+
+class Link:
+    """A connection to the platform, for the use of one thread; `abort` is for the others."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._connection: HTTPConnection | None = None
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self.reopened = 0
+        """How often the platform had closed the kept connection, as it does when it restarts."""
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, *, timeout_s: float
+    ) -> Answer:
+        """Send one request and read the whole answer; no single read waits longer than `timeout_s`.
+
+        Raises PlatformError. A kept connection that the platform closed meanwhile is opened again
+        once.
+        """
+        from http.client import HTTPException  # noqa: PLC0415 - costs 18 ms, services start faster
+
+        was_kept = self._connection is not None
+        try:
+            return self._exchange(method, path, body, timeout_s)
+        except (OSError, HTTPException) as error:
+            self.drop()
+            if was_kept and not isinstance(error, TimeoutError) and not self._is_closed:
+                self.reopened += 1
+                return self.request(method, path, body, timeout_s=timeout_s)
+            raise PlatformError(
+                f"{method} {path} on platform {self._address.host}:{self._address.port} "
+                f"failed: {type(error).__name__}: {error}"
+            ) from error
+
+    def _exchange(self, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
+        connection = self._opened(timeout_s)
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        connection.request(method, path, body=body, headers=headers)
+        response = connection.getresponse()
+        content = response.read(MAX_ANSWER_BYTES + 1)
+        if len(content) > MAX_ANSWER_BYTES:
+            raise OSError(f"answer larger than {MAX_ANSWER_BYTES} bytes")
+        if response.length:
+            raise OSError(f"answer cut short, {response.length} bytes are missing")
+        if response.will_close:
+            self.drop()
+        return Answer(status=response.status, body=content)
+
+    def _opened(self, timeout_s: float) -> "HTTPConnection":
+        from http.client import HTTPConnection  # noqa: PLC0415 - see request
+
+        with self._lock:
+            if self._is_closed:
+                raise OSError("the link was closed")
+            connection = self._connection
+            if connection is None:
+                connection = HTTPConnection(
+                    self._address.host, self._address.port, timeout=timeout_s
+                )
+                self._connection = connection
+        if connection.sock is None:
+            connection.timeout = timeout_s
+            connection.connect()
+        else:
+            connection.sock.settimeout(timeout_s)
+        return connection
+
+    def drop(self) -> None:
+        """Close the kept connection; the next request opens a new one."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def abort(self) -> None:
+        """Make a request under way in another thread fail at once, and every later one too."""
+        import socket  # noqa: PLC0415 - needed at the end only
+
+        with self._lock:
+            self._is_closed = True
+            connection = self._connection
+        sock = None if connection is None else connection.sock
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # it was never connected, or is gone already

@@ -1,0 +1,137 @@
+"""Long polls: ask for the next revision, wait for it on the platform's side, begin again.
+
+Used for the registry view and for the fault rules. The platform may be dead, slow, restarted or
+talking nonsense: the poll then waits, longer each time up to a limit, with jitter so that a fleet
+does not come back as one, and what was known before stays known.
+"""
+
+import threading
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+import msgspec
+
+from breakwater.sdk.errors import PlatformError
+from breakwater.sdk.link import Link
+from breakwater.sdk.settings import Address
+
+WAIT_S: Final = 20.0
+FIRST_PAUSE_S: Final = 0.2
+LONGEST_PAUSE_S: Final = 5.0
+BREATH_S: Final = 0.05
+"""Pause after every answer, so that a revision that never rests cannot keep a core busy."""
+
+
+class PollStats(msgspec.Struct, frozen=True, kw_only=True):
+    """How a long poll fares: answers taken in, answers refused or missed, revision held."""
+
+    is_running: bool
+    revision: int | None
+    answers: int
+    failures: int
+    last_failure: str
+
+
+class LongPoll:
+    """A daemon thread that keeps asking `path` for what comes after the revision it has.
+
+    accept: takes the body of an answer in and returns its revision; raises ValueError (as
+    msgspec's decode errors are) for nonsense. wait_s: how long the platform may hold a request;
+    asked again for every request.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        path: str,
+        accept: Callable[[bytes], int],
+        *,
+        random: Random,
+        wait_s: Callable[[], float] = lambda: WAIT_S,
+    ) -> None:
+        self._address = address
+        self._link = Link(address)
+        self._path = path
+        self._accept = accept
+        self._random = random
+        self._wait_s = wait_s
+        self._stopping = threading.Event()
+        self._tried_once = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._revision: int | None = None
+        self._answers = 0
+        self._failures = 0
+        self._last_failure = ""
+
+    def start(self) -> None:
+        """Start the thread; a second call does nothing."""
+        if self._thread is None:
+            self._stopping = threading.Event()
+            self._link = Link(self._address)
+            self._thread = threading.Thread(
+                target=self._run,
+                args=(self._stopping, self._link),
+                name=f"breakwater-poll {self._path}",
+                daemon=True,
+            )
+            self._thread.start()
+
+    def stop(self, timeout_s: float = 1.0) -> None:
+        """End the thread, breaking off the request under way."""
+        thread, self._thread = self._thread, None
+        self._stopping.set()
+        self._link.abort()
+        if thread is not None:
+            thread.join(timeout_s)
+
+    def wait_first(self, timeout_s: float) -> bool:
+        """Wait until the first request was answered or failed, at most `timeout_s`."""
+        return self._tried_once.wait(timeout_s)
+
+    @property
+    def breaks(self) -> int:
+        """How often the conversation was broken: failed requests and reopened connections."""
+        return self._failures + self._link.reopened
+
+    def _run(self, stopping: threading.Event, link: Link) -> None:
+        pause_s = FIRST_PAUSE_S
+        while not stopping.is_set():
+            try:
+                is_news = self._ask(link)
+                stopping.wait(BREATH_S if is_news else FIRST_PAUSE_S)
+                pause_s = FIRST_PAUSE_S
+            except Exception as error:  # noqa: BLE001 - supervision edge: counted, tried again
+                if not stopping.is_set():
+                    self._failures += 1
+                    self._last_failure = f"{type(error).__name__}: {error}"
+                    self._tried_once.set()
+                stopping.wait(pause_s * self._random.uniform(0.5, 1.0))
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        link.drop()
+
+    def _ask(self, link: Link) -> bool:
+        """Ask once; whether the answer was a new revision."""
+        wait_s = self._wait_s()
+        path = f"{self._path}{'&' if '?' in self._path else '?'}wait_s={wait_s:g}"
+        if self._revision is not None:  # without one, the platform answers at once
+            path = f"{path}&revision={self._revision}"
+        answer = link.request("GET", path, timeout_s=wait_s + 5.0)
+        if answer.status != 200:
+            raise PlatformError(f"GET {path} answered HTTP {answer.status}")
+        revision = self._accept(answer.body)
+        is_news, self._revision = revision != self._revision, revision
+        self._answers += 1
+        self._tried_once.set()
+        return is_news
+
+    def stats(self) -> PollStats:
+        """How the poll fares."""
+        thread = self._thread
+        return PollStats(
+            is_running=thread is not None and thread.is_alive(),
+            revision=self._revision,
+            answers=self._answers,
+            failures=self._failures,
+            last_failure=self._last_failure,
+        )

@@ -1,0 +1,385 @@
+"""The front door: one `Service` per process, about five lines in a user's program."""
+
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import msgspec
+
+from breakwater.model import Clock, Instance, SystemClock, calls
+from breakwater.sdk.agent import Agent, AgentStats
+from breakwater.sdk.calls import CallRecorder, CallStats, ServerStats
+from breakwater.sdk.client import ClientStats, Policy
+from breakwater.sdk.discovery import (
+    Lease,
+    LeaseStats,
+    RegistryView,
+    Resolver,
+    ResolverStats,
+    ViewStats,
+)
+from breakwater.sdk.endpoints import Endpoints
+from breakwater.sdk.errors import SettingsError
+from breakwater.sdk.faults import FaultStats, RuleBook
+from breakwater.sdk.guard import BreakerConfig, Command, CommandStats, Fallback
+from breakwater.sdk.lines import LineSender
+from breakwater.sdk.meters import Counter, Distribution, Gauge, MaxGauge, Meters, MeterStats, Timer
+from breakwater.sdk.process import ProcessGauges
+from breakwater.sdk.runtime import Runtime
+from breakwater.sdk.settings import ServiceSettings, parse_address, resolve_settings
+
+if TYPE_CHECKING:
+    from breakwater.sdk.aiohttp import Client, Sessions
+    from breakwater.sdk.asgi import Middleware
+
+FIRST_ANSWER_S: Final = 1.0
+"""How long a start waits for the registry's first answer; a dead platform is noticed sooner."""
+
+
+class ServiceStats(msgspec.Struct, frozen=True, kw_only=True):
+    """All parts of the SDK in this process at one moment."""
+
+    service: str
+    instance: str
+    is_started: bool
+    meters: MeterStats
+    agent: AgentStats
+    served: CallStats
+    called: CallStats
+    lease: LeaseStats | None
+    view: ViewStats
+    resolver: ResolverStats
+    faults: FaultStats
+    servers: list[ServerStats]
+    clients: list[ClientStats]
+    commands: list[CommandStats]
+
+
+class Service:
+    """This process as a member of the fleet: its lease, meters, guarded calls and server side.
+
+    Every argument but the name may be left out; it is then taken from the environment
+    (`BREAKWATER_INSTANCE`, `_ZONE`, `_HOST`, `_PORT`, `_URL`, `_METRICS`), else from a default.
+    url: the platform, `http://host:port`; metrics: where meter lines go, `udp://host:port`;
+    either may be `none`. Raises SettingsError for values that cannot be used; after that, whatever
+    state the platform is in, nothing here fails or slows the service.
+
+    Start it with `async with service`, with `with service`, by `start` and `stop`, or leave that
+    to the ASGI lifespan of `asgi(app)`. Meters, context, commands and discovery need no event loop.
+    """
+
+    def __init__(  # noqa: PLR0913 - one parameter per setting, all but the name by name
+        self,
+        name: str | None = None,
+        *,
+        instance: str | None = None,
+        zone: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        url: str | None = None,
+        metrics: str | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
+        given = {
+            "instance": instance, "zone": zone, "host": host, "port": port,
+            "url": url, "metrics": metrics,
+        }  # fmt: skip
+        self.settings: ServiceSettings = resolve_settings(name, given)
+        self._clock = clock or SystemClock()
+        self._random = random or Random()  # noqa: S311 - jitter and turns, no secrets
+        self._sender = LineSender(self.settings.metrics)
+        self._meters = Meters(self._sender, _common_tags(self.settings), self._clock)
+        self._runtime = self._wire()
+        self._gauges = ProcessGauges(self._meters, self._clock)
+        self._agent = Agent(
+            [(0.0, self._sender.flush), (1.0, self._report)],
+            self._clock,
+            self._gauges.thread_was_late,
+        )
+        self._lock = threading.Lock()
+        self._is_started = False
+        self._sessions: Sessions | None = None
+        self._clients: list[Client] = []
+        self._servers: list[Middleware] = []
+        self._commands: dict[str, Command] = {}
+        self._reported: dict[tuple[str, str], int] = {}
+
+    @classmethod
+    def from_env(cls) -> "Service":
+        """The service that `BREAKWATER_SERVICE` and its fellow variables describe."""
+        return cls()
+
+    def _wire(self) -> Runtime:
+        settings, clock, random = self.settings, self._clock, self._random
+        self._view = RegistryView(settings.platform, clock=clock, random=random)
+        self._lease = (
+            None
+            if settings.platform is None or settings.port == 0
+            else Lease(settings.platform, settings, clock=clock, random=random)
+        )
+        return Runtime(
+            settings=settings,
+            clock=clock,
+            random=random,
+            served=CallRecorder(self._meters, settings.service, side="server"),
+            called=CallRecorder(self._meters, settings.service, side="client"),
+            endpoints=Endpoints(),
+            resolver=Resolver(self._view, settings.zone, clock=clock, random=random),
+            faults=RuleBook(settings.platform, settings, clock=clock, random=random),
+        )
+
+    def start(self) -> None:
+        """Start the background threads and take the lease; waits for the registry at most 1 s.
+
+        A second call does nothing. A service without a port takes no lease.
+        """
+        with self._lock:
+            if self._is_started:
+                return
+            self._is_started = True
+        self._sender.open()
+        self._agent.start()
+        self._view.start()
+        self._runtime.faults.start()
+        if self._lease is not None:
+            self._lease.start()
+        self._view.wait_first(FIRST_ANSWER_S)
+
+    def stop(self) -> None:
+        """Cancel the lease, end the threads, send the last meter lines; some seconds at most."""
+        with self._lock:
+            if not self._is_started:
+                return
+            self._is_started = False
+        if self._lease is not None:
+            self._lease.stop()
+        self._view.stop()
+        self._runtime.faults.stop()
+        self._agent.stop()
+        self._report()
+        self._sender.close()
+
+    def __enter__(self) -> Self:
+        """`start`."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """`stop`."""
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        """`start`, and measure how late this event loop wakes up."""
+        import asyncio  # noqa: PLC0415 - a sync service never pays for it
+
+        await asyncio.to_thread(self.start)
+        self._gauges.watch_loop(asyncio.get_running_loop())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """`stop`, and close the connections of the clients."""
+        import asyncio  # noqa: PLC0415 - a sync service never pays for it
+
+        self._gauges.forget_loop()
+        if self._sessions is not None:
+            await self._sessions.close()
+        await asyncio.to_thread(self.stop)
+
+    def asgi(
+        self,
+        app: "Callable[..., Awaitable[None]]",
+        *,
+        endpoint: Callable[[Any], str] | None = None,
+        max_concurrent: int | None = None,
+    ) -> "Middleware":
+        """Wrap an ASGI application: call records, context, deadlines, inbound faults.
+
+        endpoint: gives the endpoint's name from the ASGI scope; it must be of few values.
+        max_concurrent: requests under way beyond which new ones get 503. The service is started
+        and stopped by the server's lifespan events.
+        """
+        from breakwater.sdk.asgi import Middleware  # noqa: PLC0415 - imports asyncio
+
+        made = Middleware(
+            app,
+            self._runtime,
+            endpoint=endpoint,
+            max_concurrent=max_concurrent,
+            started=self._started_by_lifespan,
+            stopping=self._stopped_by_lifespan,
+        )
+        self._servers.append(made)
+        return made
+
+    async def _started_by_lifespan(self) -> None:
+        await self.__aenter__()
+
+    async def _stopped_by_lifespan(self) -> None:
+        await self.__aexit__(None, None, None)
+
+    def client(
+        self,
+        name: str,
+        *,
+        timeout_s: float = 1.0,
+        retries: int = 0,
+        max_concurrent: int = 100,
+        breaker: BreakerConfig | None = BreakerConfig(),  # noqa: B008 - a frozen record
+        fallback: Fallback | None = None,
+        instances: Sequence[Instance | str] | None = None,
+    ) -> "Client":
+        """A guarded aiohttp client for the service `name`; make one and keep it.
+
+        timeout_s: limit of one attempt. retries: further attempts of GET on another instance after
+        a connection error. max_concurrent: calls under way beyond which new ones are refused.
+        fallback: given the error, gives the answer instead. instances: a fixed list (instances or
+        `http://host:port`) instead of what the registry says.
+        """
+        from breakwater.sdk.aiohttp import Client, Sessions  # noqa: PLC0415 - imports aiohttp
+
+        if not timeout_s > 0 or retries < 0:
+            raise SettingsError(
+                f"client {name}: timeout_s {timeout_s} must be above 0, "
+                f"retries {retries} at least 0"
+            )
+        if instances is not None:
+            self._runtime.resolver.pin(name, [_instance(name, one) for one in instances])
+        if self._sessions is None:
+            self._sessions = Sessions()
+        made = Client(
+            name,
+            self._runtime,
+            self._sessions,
+            policy=Policy(
+                timeout_s=timeout_s,
+                retries=retries,
+                max_concurrent=max_concurrent,
+                breaker=breaker,
+            ),
+            fallback=fallback,
+        )
+        self._clients.append(made)
+        return made
+
+    def command(
+        self,
+        name: str,
+        *,
+        timeout_s: float | None = None,
+        max_concurrent: int | None = None,
+        breaker: BreakerConfig | None = BreakerConfig(),  # noqa: B008 - a frozen record
+        fallback: Fallback | None = None,
+        ignore: tuple[type[Exception], ...] = (),
+    ) -> Command:
+        """A guard for any function, sync or async; use as a decorator, or `call` / `call_sync`."""
+        made = Command(
+            name,
+            clock=self._clock,
+            timeout_s=timeout_s,
+            max_concurrent=max_concurrent,
+            breaker=breaker,
+            fallback=fallback,
+            ignore=ignore,
+        )
+        self._commands[name] = made
+        return made
+
+    def instances(self, service: str) -> list[Instance]:
+        """Where `service` is up, as last heard from the registry; the own zone first."""
+        return self._runtime.resolver.instances(service)
+
+    def counter(self, name: str, /, **tags: str) -> Counter:
+        """A counter with these tags."""
+        return self._meters.counter(name, tags)
+
+    def gauge(self, name: str, /, **tags: str) -> Gauge:
+        """A gauge with these tags; lasts 15 minutes after its last value."""
+        return self._meters.gauge(name, tags)
+
+    def max_gauge(self, name: str, /, **tags: str) -> MaxGauge:
+        """A gauge that keeps the highest value of a step."""
+        return self._meters.max_gauge(name, tags)
+
+    def timer(self, name: str, /, **tags: str) -> Timer:
+        """A timer: count, total, squares, maximum."""
+        return self._meters.timer(name, tags)
+
+    def percentile_timer(self, name: str, /, **tags: str) -> Timer:
+        """A timer with percentiles; up to 300 series for each combination of tags."""
+        return self._meters.timer(name, tags, percentiles=True)
+
+    def distribution(self, name: str, /, **tags: str) -> Distribution:
+        """A distribution summary: count, total, squares, maximum."""
+        return self._meters.distribution(name, tags)
+
+    def percentile_distribution(self, name: str, /, **tags: str) -> Distribution:
+        """A distribution summary with percentiles."""
+        return self._meters.distribution(name, tags, percentiles=True)
+
+    def _report(self) -> None:
+        """The chore of each second: gauges, peaks, guard counts, and rules that are over."""
+        self._gauges.report()
+        self._runtime.served.report()
+        self._runtime.called.report()
+        self._runtime.faults.drop_expired()
+        for name, command in tuple(self._commands.items()):
+            for outcome, count in msgspec.structs.asdict(command.tally).items():
+                self._count("guard.calls", {"guard": name, "outcome": outcome}, count)
+        self._count("sdk.lines.dropped", {}, self._sender.stats().dropped_lines)
+
+    def _count(self, name: str, tags: dict[str, str], total: int) -> None:
+        key = (name, "".join(tags.values()))
+        news = total - self._reported.get(key, 0)
+        if news:
+            self._reported[key] = total
+            self._meters.counter(name, tags).increment(news)
+
+    def stats(self) -> ServiceStats:
+        """All parts at this moment."""
+        return ServiceStats(
+            service=self.settings.service,
+            instance=self.settings.instance,
+            is_started=self._is_started,
+            meters=self._meters.stats(),
+            agent=self._agent.stats(),
+            served=self._runtime.served.stats(),
+            called=self._runtime.called.stats(),
+            lease=None if self._lease is None else self._lease.stats(),
+            view=self._view.stats(),
+            resolver=self._runtime.resolver.stats(),
+            faults=self._runtime.faults.stats(),
+            servers=[server.stats() for server in self._servers],
+            clients=[client.stats() for client in self._clients],
+            commands=[command.stats() for command in self._commands.values()],
+        )
+
+
+def _common_tags(settings: ServiceSettings) -> dict[str, str]:
+    tags = {calls.APP: settings.service, calls.NODE: settings.instance}
+    return {**tags, calls.ZONE: settings.zone} if settings.zone else tags
+
+
+def _instance(service: str, given: Instance | str) -> Instance:
+    """A fixed instance, from a record or from `http://host:port`."""
+    if isinstance(given, Instance):
+        return given
+    address = parse_address("instances", given, "http")
+    return Instance(
+        service=service,
+        instance_id=f"{service}-{address.host}-{address.port}",
+        host=address.host,
+        port=address.port,
+    )

@@ -1,0 +1,186 @@
+"""The edge of the HTTP application: bounds, the doorkeeper, and errors as JSON.
+
+One layer of plain ASGI around everything else. Requests beyond the bound are answered 503 at
+once and counted; long polls hold no place, their rooms bound those themselves. Whatever fails
+inside is answered in one shape: {"type": "error", "message": ...}.
+"""
+
+from http import HTTPStatus
+from typing import Final
+
+import anyio
+import msgspec
+import structlog
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from breakwater.incidents import UnknownIncidentError
+from breakwater.model import (
+    BreakwaterError,
+    InvalidInputError,
+    LimitExceededError,
+    UnavailableError,
+)
+from breakwater.server.auth import Doorkeeper
+from breakwater.server.settings import ServerSettings
+
+log = structlog.get_logger("breakwater.server")
+
+_STATUS_OF: Final[tuple[tuple[type[BreakwaterError], int], ...]] = (
+    (UnknownIncidentError, 404),
+    (InvalidInputError, 400),
+    (LimitExceededError, 413),
+    (UnavailableError, 503),
+)
+"""The answer to an error that a room let through; the first that fits counts."""
+
+LONG_POLLS: Final = frozenset(("/api/v1/registry/instances", "/api/v1/faults/rules"))
+"""Where callers wait for news; how many may is bounded by `max_waiters` of those rooms."""
+
+
+class EdgeStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What passed the edge and what did not, counted since the start."""
+
+    requests: int
+    under_way: int
+    overloaded: int
+    refused: int
+    too_large: int
+    failed: int
+
+
+class _TooLargeError(LimitExceededError):
+    """The body of a request went beyond the bound while it was read."""
+
+
+class Edge:
+    """Bounds, authentication and errors around an ASGI application."""
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings, doorkeeper: Doorkeeper) -> None:
+        self._app = app
+        self._settings = settings
+        self._doorkeeper = doorkeeper
+        self._requests = self._under_way = self._overloaded = self._too_large = self._failed = 0
+
+    def stats(self) -> EdgeStats:
+        """Counts since the start."""
+        return EdgeStats(
+            requests=self._requests,
+            under_way=self._under_way,
+            overloaded=self._overloaded,
+            refused=self._doorkeeper.refused,
+            too_large=self._too_large,
+            failed=self._failed,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything but HTTP goes straight through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        self._requests += 1
+        early = self._refusal(scope)
+        if early is not None:
+            await early(scope, receive, send)
+            return
+        waits = scope["path"] in LONG_POLLS and b"wait_s=" in scope["query_string"]
+        self._under_way += not waits
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._under_way -= not waits
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        verdict = self._doorkeeper.judge(scope["method"], scope["path"], headers)
+        if verdict.status != HTTPStatus.OK:
+            answer = error_response(verdict.status, verdict.message)
+            if verdict.status == HTTPStatus.UNAUTHORIZED:
+                answer.headers["www-authenticate"] = 'Bearer realm="breakwater", Basic'
+            return answer
+        if self._under_way >= self._settings.max_requests and scope["path"] != "/healthcheck":
+            self._overloaded += 1
+            busy = error_response(503, f"{self._under_way} requests are under way; try again later")
+            busy.headers["retry-after"] = "1"
+            return busy
+        length = headers.get("content-length", "0")
+        if not length.isdigit():
+            return error_response(400, f"content-length is '{length[:40]}', expected a number")
+        if int(length[:20]) > self._settings.max_body_bytes:
+            return self._over_size()
+        return None
+
+    def _over_size(self) -> Response:
+        self._too_large += 1
+        limit = self._settings.max_body_bytes
+        return error_response(413, f"the body is larger than {limit} bytes (server.max_body_bytes)")
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal has_started
+            has_started = has_started or message["type"] == "http.response.start"
+            await send(message)
+
+        scope["app"] = self  # makes the router raise its 404 and 405 instead of answering them
+        try:
+            await self._app(scope, self._bounded(receive), watched_send)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 - the supervision edge of all requests
+            answer = self._answer_to(error, scope)
+            if not has_started:
+                await answer(scope, receive, send)
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """Bound the size of the body, and the wait for each part of it until it is complete."""
+        read_bytes = 0
+        is_complete = False
+        limit, patience_s = self._settings.max_body_bytes, self._settings.body_timeout_s
+
+        async def bounded() -> Message:
+            nonlocal read_bytes, is_complete
+            if is_complete:  # whoever listens now waits for the caller to leave, rightly for long
+                return await receive()
+            with anyio.move_on_after(patience_s) as waiting:
+                message = await receive()
+            if waiting.cancelled_caught:
+                raise HTTPException(408, f"no part of the body came for {patience_s:g} s")
+            is_complete = not message.get("more_body", False)
+            read_bytes += len(message.get("body", b""))
+            if read_bytes > limit:
+                raise _TooLargeError(f"the body is larger than {limit} bytes")
+            return message
+
+        return bounded
+
+    def _answer_to(self, error: Exception, scope: Scope) -> Response:
+        if isinstance(error, _TooLargeError):
+            return self._over_size()
+        if isinstance(error, HTTPException):
+            return _http_answer(error, scope)
+        for kind, status in _STATUS_OF:
+            if isinstance(error, kind):
+                return error_response(status, str(error))
+        self._failed += 1
+        log.error("request.failed", method=scope["method"], path=scope["path"], exc_info=error)
+        return error_response(500, "the request failed inside the server; its log says more")
+
+
+def _http_answer(error: HTTPException, scope: Scope) -> Response:
+    message = error.detail
+    if message == HTTPStatus(error.status_code).phrase:
+        message = f"{message}: {scope['method']} {scope['path']}"
+    answer = error_response(error.status_code, message)
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def error_response(status: int, message: str) -> Response:
+    """The one shape of every error."""
+    body = msgspec.json.encode({"type": "error", "message": message})
+    return Response(body, status, media_type="application/json")

@@ -1,0 +1,163 @@
+"""All rooms of the platform, wired together: what owns what, what runs, and how it ends."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import anyio.to_thread
+import msgspec
+import psutil
+
+from breakwater import __version__
+from breakwater.chaos import Chaos
+from breakwater.incidents import Triage, Watcher
+from breakwater.ingest import LineAggregator, Publisher, UdpLineServer
+from breakwater.journal import Journal
+from breakwater.metrics import MetricsEngine
+from breakwater.model import Clock
+from breakwater.registry import Registry
+from breakwater.server.errors import DataFolderError
+from breakwater.server.selfwatch import SelfWatch
+from breakwater.server.settings import Settings
+from breakwater.server.tasks import Loop
+from breakwater.storage import ControlDatabase, StorageSettings
+
+_DATABASE = "control.db"
+_LEDGER = "undo-ledger.jsonl"
+_MAINTAIN_S = 1.0
+
+
+class ProcessStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The process itself."""
+
+    version: str
+    cpu_s: float
+    memory_bytes: int
+    threads: int
+
+
+def process_stats() -> ProcessStats:
+    """What the operating system says about this process."""
+    process = psutil.Process()
+    times = process.cpu_times()
+    return ProcessStats(
+        version=__version__,
+        cpu_s=times.user + times.system,
+        memory_bytes=process.memory_info().rss,
+        threads=process.num_threads(),
+    )
+
+
+class Platform:
+    """One running platform without its HTTP side.
+
+    Making it opens the data folder, the undo ledger and the UDP port, and raises what those raise;
+    `loops` are then to be run until the end, and leaving the context undoes every fault, answers
+    every waiting caller and closes the files.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        step_ms = settings.metrics.step_ms
+        self.folder = folder = Path(settings.data_dir).absolute()
+        self.engine = MetricsEngine(settings.metrics, clock)
+        self.aggregator = LineAggregator(settings.ingest, self.engine, clock)
+        self.publisher = Publisher(settings.ingest, self.engine, clock)
+        self.udp = UdpLineServer(settings.ingest, self.aggregator, clock, step_ms=step_ms)
+        self.registry = Registry(settings.registry, clock)
+        self.database = ControlDatabase(
+            folder / _DATABASE,
+            StorageSettings(
+                busy_timeout_ms=settings.storage.busy_timeout_ms,
+                max_waiting=settings.storage.max_waiting,
+            ),
+        )
+        self.journal = Journal(self.database, clock)
+        self.chaos = self._open_chaos()
+        self.triage = Triage(self.engine, self.journal, clock, settings.incidents, step_ms=step_ms)
+        self.watcher = Watcher(self.triage, self.journal, clock, settings.incidents)
+        works = {
+            "udp": self.udp.run,
+            "metrics": self._maintain_metrics,
+            "registry": self.registry.run,
+            "chaos": self.chaos.run,
+            "selfwatch": SelfWatch(self.stats, self.engine, clock).run,
+        }
+        if settings.incidents.enabled:
+            works["incidents"] = self.watcher.run
+        self.loops = [Loop(name, work, clock) for name, work in works.items()]
+        self._closing = AsyncExitStack()
+        self._is_settled = False
+
+    def _open_chaos(self) -> Chaos:
+        """Chaos with its ledger; the first to need the data folder."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return Chaos(
+                self.registry.view,
+                self.folder / _LEDGER,
+                self.journal,
+                self.clock,
+                self.settings.chaos,
+            )
+        except OSError as error:
+            raise DataFolderError(
+                f"the data folder {self.folder} cannot be used: {error.strerror or error}; "
+                "choose another with --data-dir or make it writable"
+            ) from error
+
+    async def __aenter__(self) -> Self:
+        """Open the UDP port and undo what a crash may have left."""
+        self._closing.push_async_callback(self.database.close)
+        self._closing.push_async_callback(self.settle)
+        self.udp.bind()
+        self._closing.callback(self.udp.close)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Undo, answer, flush and close."""
+        await self._closing.aclose()
+
+    async def _maintain_metrics(self) -> None:
+        """Seal and forget old blocks, in a thread: compression takes its time."""
+        while True:
+            await anyio.to_thread.run_sync(self.engine.maintain)
+            await anyio.sleep(_MAINTAIN_S)
+
+    async def settle(self) -> None:
+        """Undo every fault and answer every long poll, now and for good; then requests can end."""
+        self.registry.close()
+        if not self._is_settled:
+            self._is_settled = True
+            await self.chaos.close()
+
+    def health(self) -> dict[str, bool]:
+        """Which parts work: every loop runs and the journal can write."""
+        return {
+            **{loop.name: loop.is_well for loop in self.loops},
+            "journal": not self.database.stats().last_failure,
+        }
+
+    def stats(self) -> dict[str, Any]:  # Any: one frozen record a room, each of its own type
+        """What every room says about itself."""
+        return {
+            "metrics": self.engine.stats(),
+            "udp": self.udp.stats(),
+            "lines": self.aggregator.stats(),
+            "publish": self.publisher.stats(),
+            "registry": self.registry.stats(),
+            "storage": self.database.stats(),
+            "journal": self.journal.stats(),
+            "chaos": self.chaos.stats(),
+            "incidents": self.watcher.stats(),
+            "process": process_stats(),
+            "loops": {loop.name: loop.stats() for loop in self.loops},
+        }

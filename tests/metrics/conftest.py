@@ -1,0 +1,11 @@
+"""The kernels are compiled once before the first test, so that no test pays for it."""
+
+import pytest
+
+from breakwater.metrics.kernels import warm_up
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_kernels() -> None:
+    """Compile every kernel, or load it from the cache."""
+    warm_up()

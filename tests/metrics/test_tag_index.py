@@ -1,0 +1,126 @@
+"""The tag index against a naive scan."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from breakwater.metrics import QueryLimitError
+from breakwater.metrics.index import TagIndex
+from breakwater.metrics.language.patterns import pattern
+from breakwater.metrics.language.query import (
+    And,
+    Compare,
+    Equal,
+    Everything,
+    HasKey,
+    In,
+    Not,
+    Nothing,
+    Or,
+    Query,
+    Regex,
+)
+
+KEYS = st.sampled_from(["name", "app", "zone", "node"])
+VALUES = st.sampled_from(["a", "ab", "abc", "b", "b.c", "10", "9", "Z"])
+TAGS = st.dictionaries(KEYS, VALUES, min_size=1)
+PATTERNS = st.sampled_from(["a", "ab?", "a.*", "b\\.", ".*c", "[0-9]+$", "a|b", "z", "", "abc*"])
+LEAVES = st.one_of(
+    st.just(Everything()),
+    st.just(Nothing()),
+    st.builds(HasKey, KEYS),
+    st.builds(Equal, KEYS, VALUES),
+    st.builds(Compare, KEYS, VALUES, st.sampled_from(["lt", "le", "gt", "ge"])),
+    st.builds(In, KEYS, st.lists(VALUES, min_size=2, max_size=3).map(tuple)),
+    st.builds(
+        lambda key, source, icase: Regex(key, pattern(source, ignores_case=icase)),
+        KEYS,
+        PATTERNS,
+        st.booleans(),
+    ),
+)
+QUERIES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.builds(And, inner, inner) | st.builds(Or, inner, inner) | st.builds(Not, inner)
+    ),
+    max_leaves=6,
+)
+
+
+class IndexMachine(RuleBasedStateMachine):
+    """Rows come and go; answers stay those of a scan over the rows that are there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.index = TagIndex()
+        self.rows: dict[int, dict[str, str]] = {}
+
+    @rule(tags=TAGS)
+    def add(self, tags: dict[str, str]) -> None:
+        """A row that is not there yet is added under the smallest free number."""
+        if self.index.row_of(tags) is None:
+            row = next(i for i in range(len(self.rows) + 1) if i not in self.rows)
+            self.index.add(row, tags)
+            self.rows[row] = tags
+
+    @precondition(lambda self: bool(self.rows))
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        """Any row may leave."""
+        row = data.draw(st.sampled_from(sorted(self.rows)))
+        self.index.remove(row)
+        del self.rows[row]
+
+    @rule(query=QUERIES)
+    def matching(self, query: Query) -> None:
+        """The rows of a query are those whose tags match."""
+        expected = [row for row in sorted(self.rows) if query.matches(self.rows[row])]
+        assert self.index.rows(query).tolist() == expected
+
+    @rule(key=KEYS, query=QUERIES)
+    def listing(self, key: str, query: Query) -> None:
+        """Keys and values are those of the matching rows."""
+        matching = [tags for tags in self.rows.values() if query.matches(tags)]
+        assert self.index.keys(query) == sorted({key for tags in matching for key in tags})
+        expected = sorted({tags[key] for tags in matching if key in tags})
+        assert self.index.values(key, query) == expected
+
+    @invariant()
+    def both_ways_round(self) -> None:
+        """Rows give back their tags, tags their rows, and the key codes their values."""
+        assert len(self.index) == len(self.rows)
+        for row, tags in self.rows.items():
+            assert self.index.tags_of(row) == tags
+            assert self.index.row_of(tags) == row
+        rows = np.array(sorted(self.rows), dtype=np.int64)
+        for code, row in zip(self.index.codes(rows, "app"), rows, strict=True):
+            value = self.index.value_of(code) if code >= 0 else None
+            assert value == self.rows[int(row)].get("app")
+        distinct = {pair for tags in self.rows.values() for pair in tags.items()}
+        assert self.index.pair_count == len(distinct)
+
+
+TestIndexMachine = pytest.mark.slow(IndexMachine.TestCase)
+TestIndexMachine.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+
+
+def test_a_pattern_is_tried_on_a_bounded_number_of_values() -> None:
+    """Beyond the bound a pattern is refused with the numbers; its literal start narrows."""
+    index = TagIndex(max_values_per_regex=5)
+    for row in range(10):
+        index.add(row, {"name": f"{'ab'[row % 2]}{row}"})
+    with pytest.raises(QueryLimitError, match=r"values of 'name'.*: 10 > 5"):
+        index.rows(Regex("name", pattern("[ab]1")))
+    assert index.rows(Regex("name", pattern("b[13]"))).tolist() == [1, 3]
+
+
+@given(st.lists(TAGS, max_size=20, unique_by=lambda tags: tuple(sorted(tags.items()))), QUERIES)
+def test_could_match_never_rules_out_what_matches(tags: list[dict[str, str]], query: Query) -> None:
+    """A query that matches a tag map could match every part of that map."""
+    for each in tags:
+        if query.matches(each):
+            for key in each:
+                assert query.could_match({k: v for k, v in each.items() if k != key})

@@ -1,0 +1,541 @@
+"""The client side of every edge, against real servers."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from tests.sdk.fleet import MeterListener, Platform, instance, serving
+
+from breakwater.model import Instance, Status, SystemClock
+from breakwater.sdk import (
+    BreakerConfig,
+    BreakerState,
+    CallError,
+    CallFailedError,
+    CallRefusedError,
+    Criticality,
+    DeadlineExceededError,
+    Service,
+    SettingsError,
+    deadline,
+)
+from breakwater.sdk.aiohttp import Client
+
+
+class Callee:
+    """A server that answers as its paths say and keeps the headers it got."""
+
+    def __init__(self) -> None:
+        self.headers: list[dict[str, str]] = []
+        self.app = Starlette(
+            routes=[
+                Route("/status/{code:int}", self.status, methods=["GET", "POST"]),
+                Route("/hang", self.hang),
+                Route("/echo", self.echo, methods=["POST"]),
+                Route("/moved", self.moved),
+            ]
+        )
+
+    async def status(self, request: Request) -> Response:
+        """Answer with a given status."""
+        self.headers.append(dict(request.headers))
+        return JSONResponse({"ok": True}, status_code=request.path_params["code"])
+
+    async def hang(self, request: Request) -> Response:
+        """Wait until nobody waits any more."""
+        while (await request.receive())["type"] != "http.disconnect":
+            continue
+        return Response()
+
+    async def echo(self, request: Request) -> Response:
+        """Tell what was sent."""
+        return JSONResponse(
+            {
+                "body": (await request.body()).decode(),
+                "type": request.headers.get("content-type"),
+                "mine": request.headers.get("x-mine"),
+                "query": dict(request.query_params),
+            }
+        )
+
+    async def moved(self, _request: Request) -> Response:
+        """Point elsewhere."""
+        return Response(status_code=302, headers={"location": "/hang"})
+
+
+@pytest.fixture
+def callee() -> Callee:
+    """The server that is called."""
+    return Callee()
+
+
+@pytest.fixture
+def port(callee: Callee) -> Iterator[int]:
+    """Where it listens."""
+    with serving(callee.app) as found:
+        yield found
+
+
+@pytest.fixture
+def refusing() -> Iterator[int]:
+    """A port where connections are refused."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        yield closed.getsockname()[1]
+
+
+@pytest.fixture
+async def gateway(service_of: Callable[..., Service], anyio_backend: str) -> AsyncIterator[Service]:
+    """The service that calls."""
+    async with service_of("gateway") as service:
+        yield service
+
+
+def account(gateway: Service, *ports: int, **options: Any) -> Client:
+    """A client for instances account-0, account-1 ... on these ports."""
+    fixed = [
+        Instance(service="account", instance_id=f"account-{n}", host="127.0.0.1", port=port)
+        for n, port in enumerate(ports)
+    ]
+    return gateway.client("account", instances=fixed, **options)
+
+
+async def failing(client: Client, path: str, **options: Any) -> CallError:
+    """The error a call ends with."""
+    with pytest.raises(CallError) as failed:
+        await client.get(path, **options)
+    return failed.value
+
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_call_gives_the_answer_and_one_record(
+    gateway: Service, port: int, meters: MeterListener
+) -> None:
+    """Status, body, headers, instance; and who, whom, what for and how it went."""
+    reply = await account(gateway, port).get("/status/200", endpoint="profile")
+    assert (reply.status, reply.json(), reply.instance) == (200, {"ok": True}, "account-0")
+    assert reply.json(type=dict[str, bool]) == {"ok": True}
+    assert reply.headers["content-type"] == "application/json"
+    assert not reply.from_fallback
+    line = await asyncio.to_thread(meters.wait_for, "T:ipc.client.call")
+    for tag in (
+        "nf.app=gateway",
+        "ipc.client.app=gateway",
+        "ipc.server.app=account",
+        "ipc.server.node=account-0",
+        "ipc.endpoint=profile",
+        "ipc.result=success",
+        "ipc.attempt=initial",
+        "ipc.attempt.final=true",
+    ):
+        assert f",{tag}," in line
+    assert line.rpartition(":")[0].endswith(",ipc.status=success")
+
+
+async def test_the_callee_is_told_who_calls_and_how_long_it_has(
+    gateway: Service, port: int, callee: Callee
+) -> None:
+    """Identity, deadline, trace and criticality travel as headers."""
+    client = account(gateway, port, timeout_s=5.0)
+    await client.get("/status/200")
+    with deadline(2.0):
+        await client.get("/status/200", criticality=Criticality.SHEDDABLE)
+    first, second = callee.headers
+    assert (first["breakwater-caller"], first["breakwater-caller-node"]) == ("gateway", "gateway-1")
+    assert 4000 < float(first["breakwater-deadline-ms"]) <= 5000
+    assert first["traceparent"].startswith("00-")
+    assert 1000 < float(second["breakwater-deadline-ms"]) <= 2000
+    assert second["baggage"] == "bw.criticality=sheddable"
+
+
+async def test_bodies_headers_and_queries_go_through(gateway: Service, port: int) -> None:
+    """JSON is encoded, bytes are sent as they are."""
+    client = account(gateway, port)
+    sent = await client.post("/echo", json={"a": [1]}, params={"q": "1"}, headers={"x-mine": "m"})
+    assert sent.json() == {
+        "body": '{"a":[1]}',
+        "type": "application/json",
+        "mine": "m",
+        "query": {"q": "1"},
+    }
+    assert (await client.post("/echo", data=b"raw")).json()["body"] == "raw"
+    assert (await client.post("/echo", json=None)).json()["body"] == "null"
+
+
+async def test_a_redirect_is_an_answer(gateway: Service, port: int) -> None:
+    """Calls between services follow nobody's pointers."""
+    assert (await account(gateway, port).get("/moved")).status == 302
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (401, Status.ACCESS_DENIED),
+        (404, Status.BAD_REQUEST),
+        (429, Status.THROTTLED),
+        (500, Status.UNEXPECTED_ERROR),
+        (503, Status.UNAVAILABLE),
+        (504, Status.TIMEOUT),
+    ],
+)
+async def test_an_answer_of_400_and_above_is_an_error(
+    gateway: Service, port: int, meters: MeterListener, code: int, status: Status
+) -> None:
+    """It carries what the callee said."""
+    error = await failing(account(gateway, port), f"/status/{code}")
+    assert isinstance(error, CallFailedError)
+    assert (error.status, error.code, json.loads(error.body)) == (status, code, {"ok": True})
+    assert str(error) == f"call to account (status.~) failed: {status} (HTTP {code})"
+    await asyncio.to_thread(
+        meters.wait_for,
+        "ipc.client.call",
+        f"ipc.result=failure,ipc.server.app=account,ipc.server.node=account-0,ipc.status={status},"
+        f"ipc.status.detail=http_{code}",
+    )
+
+
+async def test_a_refused_connection_is_a_connection_error(
+    gateway: Service, refusing: int, meters: MeterListener
+) -> None:
+    """Nobody listens there; the instance tried is named."""
+    error = await failing(account(gateway, refusing), "/x")
+    assert error.status is Status.CONNECTION_ERROR
+    await asyncio.to_thread(
+        meters.wait_for,
+        "ipc.server.node=account-0,ipc.status=connection_error,ipc.status.detail=refused",
+    )
+
+
+async def test_a_connection_that_breaks_is_a_connection_error(gateway: Service) -> None:
+    """A server that hangs up without an answer."""
+
+    async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        error = await failing(account(gateway, port), "/x")
+    assert error.status is Status.CONNECTION_ERROR
+
+
+async def test_half_an_answer_is_a_connection_error(gateway: Service) -> None:
+    """The call ends when the body is read, not when its head has come."""
+
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(half, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        error = await failing(account(gateway, port), "/x")
+    assert error.status is Status.CONNECTION_ERROR
+
+
+async def test_a_hanging_callee_is_left_at_the_limit(
+    gateway: Service, port: int, meters: MeterListener
+) -> None:
+    """The limit of the attempt holds, and its time is recorded."""
+    error = await failing(account(gateway, port, timeout_s=0.05), "/hang")
+    assert error.status is Status.TIMEOUT
+    line = await asyncio.to_thread(
+        meters.wait_for, "ipc.client.call", "ipc.status=timeout,ipc.status.detail=attempt_timeout"
+    )
+    assert float(line.rpartition(":")[2]) >= 0.05
+
+
+async def test_the_callers_deadline_cuts_the_limit(gateway: Service, port: int) -> None:
+    """With 50 ms left nobody waits five seconds, and it is not held against the callee."""
+    config = BreakerConfig(minimum_calls=1)
+    client = account(gateway, port, timeout_s=5.0, breaker=config)
+    with deadline(0.05):
+        assert (await failing(client, "/hang")).status is Status.TIMEOUT
+    breaker = client.stats().breaker
+    assert breaker is not None
+    assert breaker.state is BreakerState.CLOSED
+
+
+async def test_a_call_past_the_deadline_is_not_sent(
+    gateway: Service, port: int, callee: Callee, meters: MeterListener
+) -> None:
+    """It is recorded as a timeout of no length, to no instance."""
+    client = account(gateway, port)
+    with deadline(0.0):
+        assert isinstance(await failing(client, "/status/200"), DeadlineExceededError)
+    assert callee.headers == []
+    assert client.stats().past_deadline == 1
+    line = await asyncio.to_thread(meters.wait_for, "ipc.status.detail=past_deadline")
+    assert "ipc.server.node=none" in line
+    assert line.endswith(":0")
+
+
+async def test_a_cancelled_call_is_recorded_and_stays_cancelled(
+    gateway: Service, port: int, meters: MeterListener
+) -> None:
+    """Cancellation is never swallowed, and every permit comes back."""
+    client = account(gateway, port, max_concurrent=1)
+    call = asyncio.ensure_future(client.get("/hang"))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(call), 0.05)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await asyncio.to_thread(
+        meters.wait_for, "ipc.client.call", "ipc.server.node=account-0,ipc.status=cancelled"
+    )
+    assert client.stats().bulkhead.in_use == 0
+
+
+async def test_the_circuit_opens_and_refused_calls_are_recorded(
+    gateway: Service, port: int, callee: Callee, meters: MeterListener
+) -> None:
+    """Once per refused call, of no length, to no instance."""
+    client = account(gateway, port, breaker=BreakerConfig(minimum_calls=2))
+    for _ in range(2):
+        await failing(client, "/status/500")
+    error = await failing(client, "/status/500")
+    assert isinstance(error, CallRefusedError)
+    assert error.status is Status.SHORT_CIRCUITED
+    assert len(callee.headers) == 2
+    line = await asyncio.to_thread(meters.wait_for, "ipc.status=short_circuited")
+    assert "ipc.server.node=none" in line
+    assert line.endswith(":0")
+
+
+async def test_the_callers_own_mistakes_do_not_open_the_circuit(
+    gateway: Service, port: int
+) -> None:
+    """404 is an answer: no failure of the callee, and no case for the fallback."""
+    client = account(gateway, port, breaker=BreakerConfig(minimum_calls=1))
+    for _ in range(5):
+        error = await failing(client, "/status/404", fallback=lambda _error: "instead")
+        assert isinstance(error, CallFailedError)
+    assert (await client.get("/status/200")).status == 200
+
+
+async def test_the_bulkhead_refuses_the_call_too_many(
+    gateway: Service, port: int, meters: MeterListener
+) -> None:
+    """It is recorded as rejected."""
+    client = account(gateway, port, max_concurrent=1)
+    call = asyncio.ensure_future(client.get("/hang"))
+    await asyncio.sleep(0)
+    error = await failing(client, "/status/200")
+    assert isinstance(error, CallRefusedError)
+    assert error.status is Status.REJECTED
+    await asyncio.to_thread(meters.wait_for, "ipc.status=rejected")
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_a_fallback_answers_and_stands_beside_the_failure(
+    gateway: Service, port: int, meters: MeterListener
+) -> None:
+    """A dependency masked by a fallback still shows as failing."""
+
+    async def cached(error: Exception) -> dict[str, str]:
+        return {"why": str(error)}
+
+    client = account(gateway, port, fallback=lambda _error: "the client's")
+    reply = await client.get("/status/503", fallback=cached)
+    assert reply.from_fallback
+    assert reply.json() == {"why": "call to account (status.~) failed: unavailable (HTTP 503)"}
+    assert (await client.get("/status/503")).value == "the client's"
+    await asyncio.to_thread(meters.wait_for, "ipc.result=failure", "ipc.status=unavailable")
+    await asyncio.to_thread(meters.wait_for, "ipc.result=success", "ipc.status=fallback:")
+    assert client.stats().fallbacks == 2
+
+
+async def test_a_fallback_that_fails_is_seen(gateway: Service, port: int) -> None:
+    """Its own error reaches the caller, the first one as its context."""
+    client = account(gateway, port)
+
+    def broken(_error: Exception) -> None:
+        raise KeyError
+
+    with pytest.raises(KeyError) as seen:
+        await client.get("/status/503", fallback=broken)
+    assert isinstance(seen.value.__context__, CallFailedError)
+    assert client.stats().fallback_failures == 1
+
+
+async def test_a_get_is_tried_again_on_another_instance(
+    gateway: Service, port: int, refusing: int, callee: Callee, meters: MeterListener
+) -> None:
+    """After a connection error only; both attempts are recorded, the last one as final."""
+    client = account(gateway, refusing, port, retries=1)
+    for _ in range(2):
+        assert (await client.get("/status/200")).instance == "account-1"
+    await asyncio.to_thread(
+        meters.wait_for,
+        "ipc.attempt=initial,ipc.attempt.final=false",
+        "ipc.server.node=account-0,ipc.status=connection_error",
+    )
+    await asyncio.to_thread(
+        meters.wait_for, "ipc.attempt=second,ipc.attempt.final=true", "ipc.status=success"
+    )
+    assert "2" in [headers.get("breakwater-attempt") for headers in callee.headers]
+
+
+async def test_what_may_not_be_repeated_is_not(gateway: Service, refusing: int, port: int) -> None:
+    """A POST, a pinned instance, or an answer of 500 is final."""
+    client = account(gateway, refusing, port, retries=3)
+    for _ in range(2):
+        before = client.stats().attempts
+        with pytest.raises(CallFailedError):
+            await client.post("/status/500", data=b"")
+        assert client.stats().attempts == before + 1
+
+
+async def test_a_refusing_instance_is_passed_over_for_a_while(
+    gateway: Service, port: int, refusing: int
+) -> None:
+    """One error at most, then its neighbour gets the calls."""
+    client = account(gateway, port, refusing)
+    replies = [await client.get("/status/200", fallback=lambda _error: None) for _ in range(8)]
+    assert sum(reply.from_fallback for reply in replies) == 1
+
+
+async def test_a_pinned_instance_is_called_and_no_other(
+    gateway: Service, port: int, refusing: int
+) -> None:
+    """Its failures open its own circuit, not that of its neighbours."""
+    client = account(gateway, port, refusing, breaker=BreakerConfig(minimum_calls=2))
+    for _ in range(2):
+        error = await failing(client, "/status/200", instance="account-1")
+        assert error.status is Status.CONNECTION_ERROR
+    error = await failing(client, "/status/200", instance="account-1")
+    assert error.status is Status.SHORT_CIRCUITED
+    assert (await client.get("/status/200", instance="account-0")).instance == "account-0"
+    unknown = await failing(client, "/status/200", instance="account-7")
+    assert isinstance(unknown, CallFailedError)
+    assert (unknown.status, unknown.detail) == (Status.UNAVAILABLE, "no_instance")
+
+
+async def test_a_service_nobody_knows_is_unavailable(
+    gateway: Service, meters: MeterListener
+) -> None:
+    """Recorded with no instance, and not held against anybody."""
+    client = gateway.client("nobody", breaker=BreakerConfig(minimum_calls=1))
+    for _ in range(3):
+        assert (await failing(client, "/x")).status is Status.UNAVAILABLE
+    await asyncio.to_thread(
+        meters.wait_for,
+        "ipc.server.app=nobody,ipc.server.node=none,ipc.status=unavailable,"
+        "ipc.status.detail=no_instance",
+    )
+
+
+async def test_instances_come_from_the_registry(
+    gateway: Service, platform: Platform, port: int
+) -> None:
+    """Known by name a moment after they register."""
+    platform.set_view(instance("catalogue", port))
+    await asyncio.to_thread(
+        platform.wait_for, lambda: platform.count("GET", "wait_s=20&revision=1") > 0
+    )
+    assert (await gateway.client("catalogue").get("/status/200")).instance == f"catalogue-{port}"
+
+
+async def test_a_fixed_url_stands_for_an_instance(gateway: Service, port: int) -> None:
+    """A program may call what no registry knows."""
+    client = gateway.client("legacy", instances=[f"http://127.0.0.1:{port}"])
+    assert (await client.get("/status/200")).instance == f"legacy-127.0.0.1-{port}"
+    with pytest.raises(SettingsError, match="instances"):
+        gateway.client("legacy", instances=["legacy.example"])
+
+
+async def test_settings_that_cannot_work_are_refused(gateway: Service) -> None:
+    """No time at all is no limit one can want."""
+    with pytest.raises(SettingsError, match="timeout_s"):
+        gateway.client("x", timeout_s=0.0)
+
+
+async def test_a_path_that_cannot_be_sent_is_the_callers_mistake(
+    gateway: Service, port: int
+) -> None:
+    """It neither counts against the callee nor goes to the fallback."""
+    client = account(gateway, port, breaker=BreakerConfig(minimum_calls=1))
+    error = await failing(client, "no-slash:x", fallback=lambda _error: "instead")
+    assert error.status is Status.BAD_REQUEST
+    assert (await client.get("/status/200")).status == 200
+
+
+def outbound(kind: str, **given: Any) -> dict[str, Any]:
+    """A rule for what the gateway sends."""
+    ends_ms = SystemClock().now_ms() + 60_000
+    return {
+        "id": kind,
+        "point": "outbound",
+        "kind": kind,
+        "service": "gateway",
+        "expires_ms": ends_ms,
+        **given,
+    }
+
+
+async def put_in_force(gateway: Service, platform: Platform, *rules: dict[str, Any]) -> None:
+    """Have the gateway follow these rules."""
+    platform.set_rules(*rules)
+    revision = f"wait_s=20&revision={platform.rules_revision}"
+    await asyncio.to_thread(
+        platform.wait_for, lambda: platform.count("GET", f"instance=gateway-1&{revision}") > 0
+    )
+    assert gateway.stats().faults.rules == len(rules)
+
+
+async def test_a_slow_edge_shows_on_the_clients_clock(
+    gateway: Service, platform: Platform, port: int, callee: Callee, meters: MeterListener
+) -> None:
+    """The delay lies before sending, and the callee is given only what time is left."""
+    await put_in_force(gateway, platform, outbound("delay", delay_ms=60.0, peer="account"))
+    await account(gateway, port, timeout_s=1.0).get("/status/200")
+    line = await asyncio.to_thread(meters.wait_for, "ipc.client.call", "injected=true")
+    assert float(line.rpartition(":")[2]) >= 0.06
+    assert float(callee.headers[0]["breakwater-deadline-ms"]) <= 940
+
+
+async def test_an_injected_error_is_not_sent(
+    gateway: Service, platform: Platform, port: int, callee: Callee, meters: MeterListener
+) -> None:
+    """The caller sees the answer the rule names, and the fallback is asked."""
+    await put_in_force(gateway, platform, outbound("error", status=503, headers={"X-User": "7"}))
+    client = account(gateway, port)
+    error = await failing(client, "/status/200", headers={"x-user": "7"})
+    assert isinstance(error, CallFailedError)
+    assert (error.status, error.code) == (Status.UNAVAILABLE, 503)
+    assert callee.headers == []
+    assert (await client.get("/status/200")).status == 200
+    await asyncio.to_thread(meters.wait_for, "ipc.failure.injected=true", "http_503")
+
+
+async def test_an_injected_hang_ends_at_the_limit(
+    gateway: Service, platform: Platform, port: int, callee: Callee
+) -> None:
+    """As a real one would."""
+    await put_in_force(gateway, platform, outbound("hang"))
+    error = await failing(account(gateway, port, timeout_s=0.05), "/status/200")
+    assert error.status is Status.TIMEOUT
+    assert callee.headers == []
+
+
+@pytest.mark.slow
+async def test_calls_under_way_are_seen(gateway: Service, port: int, meters: MeterListener) -> None:
+    """A callee that hangs shows as calls that pile up."""
+    client = account(gateway, port, timeout_s=5.0)
+    calls = [asyncio.ensure_future(client.get("/hang")) for _ in range(3)]
+    await asyncio.to_thread(meters.wait_for, "m:ipc.client.inflight", "ipc.server.app=account:3")
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
