@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from breakwater.model import Status
-from breakwater.topology import STATUSES, CallWindow, Edge, InstanceKey
+from breakwater.topology import STATUSES, CallWindow, Edge, InstanceKey, Route
 
 TREE = {
     "home": {
@@ -70,11 +70,13 @@ class Fleet:
         self.starts = np.zeros(steps)
         self.failed_starts = np.zeros(steps)
         self.slow = 1.0
+        self.routes = {kind: np.zeros((2, steps)) for kind in TREE}
 
     def request(self, kind: str, step: int) -> None:
         """One request of a user, in a random zone."""
         zone = "ab"[int(self.rng.integers(2))]
-        ok, _ = self.call(kind, "player", "gateway", zone, step, 5.0)
+        ok, waited = self.call(kind, "player", "gateway", zone, step, 5.0)
+        self.routes[kind][:, step] += (1.0, waited)
         if kind == "play":
             (self.starts if ok else self.failed_starts)[step] += 1
 
@@ -182,6 +184,9 @@ def _window(fleet: Fleet, steps: int) -> CallWindow:
         client_time_s=client[:, count],
         server_calls=server[:, :count],
         server_time_s=server[:, count],
+        routes=tuple(Route(Edge("player", "gateway"), kind) for kind in fleet.routes),
+        route_calls=np.array([both[0] for both in fleet.routes.values()]),
+        route_time_s=np.array([both[1] for both in fleet.routes.values()]),
         instances=instances,
         seen_calls=seen[:, :count],
         seen_time_s=seen[:, count],

@@ -39,12 +39,7 @@ class Replay(Triage):
         end = self.complete_until_ms() if end_ms is None else end_ms
         stamps = self.recorded.end_ms
         seen = (stamps <= end) & (stamps > (start_ms or 0))
-        cut = {
-            name: getattr(self.recorded, name)[..., seen]
-            for name in self.recorded.__struct_fields__
-            if name not in {"step_ms", "edges", "instances"}
-        }
-        return msgspec.structs.replace(self.recorded, **cut)
+        return self.recorded.only(seen)
 
 
 class Journal:
@@ -79,7 +74,7 @@ def _healed() -> CallWindow:
     broken, healthy = simulate(5, _FAULT, steps=110), simulate(5, steps=110)
     mixed = {}
     for name in broken.__struct_fields__:
-        if name in {"step_ms", "edges", "instances", "end_ms"}:
+        if name in {"step_ms", "edges", "routes", "instances", "end_ms"}:
             continue
         values = getattr(broken, name).copy()
         values[..., 80:] = getattr(healthy, name)[..., 80:]

@@ -13,7 +13,6 @@ from breakwater.diagnosis.judge import diagnose
 from breakwater.diagnosis.onset import Onset, binomial_onset, latency_onset, poisson_onset
 from breakwater.diagnosis.recorded import Ranking, RecordedIncident, rank_recorded
 from breakwater.diagnosis.recovery import has_recovered
-from breakwater.diagnosis.signals import root_edges
 from breakwater.diagnosis.thresholds import Thresholds
 from breakwater.diagnosis.verdict import (
     Diagnosis,
@@ -42,5 +41,4 @@ __all__ = [
     "own_impact",
     "poisson_onset",
     "rank_recorded",
-    "root_edges",
 ]

@@ -5,11 +5,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breakwater.diagnosis.accounts import Accounts
-from breakwater.diagnosis.signals import Signal, SignalKind, root_edges
+from breakwater.diagnosis.signals import Signal, SignalKind
 from breakwater.diagnosis.suspects import Lineup
 from breakwater.diagnosis.verdict import Evidence, Kind, Suspect
 from breakwater.model import calls as names
-from breakwater.topology import STATUSES, CallWindow, failures, total
+from breakwater.topology import STATUSES, CallWindow, failures, root_edges, total
 
 Array = NDArray[np.float64]
 _MAX_EVIDENCE = 5
@@ -39,7 +39,7 @@ def ruled_out(findings: Findings, suspect: Suspect) -> list[str]:
     window, accounts = findings.window, findings.accounts
     lines = []
     if findings.traffic is None:
-        users = total(window.client_calls)[root_edges(window)].sum(axis=0)
+        users = total(window.client_calls)[root_edges(window.edges)].sum(axis=0)
         before, after = _rates(users, findings)
         lines.append(f"traffic: requests from users unchanged ({before:.1f}/s, now {after:.1f}/s)")
     callees = [edge.callee for edge in window.edges if edge.caller == suspect.service]
@@ -90,6 +90,8 @@ def _paged(findings: Findings) -> Evidence:
         edge = signal.edge
         assert edge is not None, "every signal but the business indicator is one of an edge"
         query = _edge_query(*edge)
+        if signal.endpoint is not None:
+            query += f",{names.ENDPOINT},{signal.endpoint},:eq,:and"
         query = f"{query},:dist-avg" if signal.unit == "s" else _share_query(query, "failure")
     return Evidence(
         statement=f"{signal.name}: {_show(onset.before, signal.unit)} before, "

@@ -5,11 +5,11 @@ from numpy.typing import NDArray
 
 from breakwater.diagnosis.accounts import Accounts, keep_accounts
 from breakwater.diagnosis.evidence import Findings, gather_evidence, ruled_out
-from breakwater.diagnosis.signals import Signal, SignalKind, changed_signals, root_edges
+from breakwater.diagnosis.signals import Signal, SignalKind, changed_signals
 from breakwater.diagnosis.suspects import Lineup, line_up
 from breakwater.diagnosis.thresholds import Thresholds
 from breakwater.diagnosis.verdict import Diagnosis, Kind, Suspect, Verdict
-from breakwater.topology import CallWindow, total
+from breakwater.topology import CallWindow, root_edges, total
 
 Array = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ def diagnose(window: CallWindow, limits: Thresholds | None = None) -> Diagnosis:
     gaps = data_gaps(window)
     if window.steps < limits.min_baseline_steps + limits.lasting_steps or not len(window.edges):
         return _none(window, Verdict.NOT_ENOUGH_EVIDENCE, _too_little(window, limits), gaps)
-    if total(window.client_calls)[root_edges(window)].sum() <= 0:
+    if total(window.client_calls)[root_edges(window.edges)].sum() <= 0:
         why = "no request from outside the fleet was recorded in the window"
         return _none(window, Verdict.NOT_ENOUGH_EVIDENCE, why, gaps)
     signals = changed_signals(window, limits)

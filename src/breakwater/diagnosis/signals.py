@@ -20,7 +20,7 @@ from breakwater.diagnosis.onset import (
     poisson_onset,
 )
 from breakwater.diagnosis.thresholds import Thresholds
-from breakwater.topology import UNKNOWN, CallWindow, Edge, failures, total
+from breakwater.topology import CallWindow, Edge, failures, root_edges, total
 
 Array = NDArray[np.float64]
 
@@ -43,6 +43,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     onset: Onset
     unit: str
     edge: Edge | None = None
+    endpoint: str | None = None
 
     @property
     def says_broken(self) -> bool:
@@ -52,14 +53,13 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
 
 def changed_signals(window: CallWindow, limits: Thresholds) -> list[Signal]:
     """Every signal with a significant, large enough and still lasting change, strongest first."""
-    found = [*_business(window, limits), *_edges(window, limits), *_traffic(window, limits)]
+    found = [
+        *_business(window, limits),
+        *_failures(window, limits),
+        *_latencies(window, limits),
+        *_traffic(window, limits),
+    ]
     return sorted(found, key=lambda signal: -signal.onset.llr)
-
-
-def root_edges(window: CallWindow) -> NDArray[np.bool_]:
-    """Bool [E]: the edges whose caller nobody calls."""
-    callees = {edge.callee for edge in window.edges if edge.caller != UNKNOWN}
-    return np.array([edge.caller not in callees for edge in window.edges], dtype=bool)
 
 
 def _business(window: CallWindow, limits: Thresholds) -> Iterator[Signal]:
@@ -81,20 +81,20 @@ def _business(window: CallWindow, limits: Thresholds) -> Iterator[Signal]:
 
 def _traffic_explains(window: CallWindow, onset: Onset) -> bool:
     """Whether users simply came less often by about as much as the indicator fell."""
-    calls = total(window.client_calls)[root_edges(window)].sum(axis=0)
+    calls = total(window.client_calls)[root_edges(window.edges)].sum(axis=0)
     before, after = calls[: onset.index].mean(), calls[onset.index :].mean()
     healthy = _failed_share(window, onset.index) < 0.02
     return bool(healthy and after < before * (onset.after / max(onset.before, 1e-9) + 0.25))
 
 
 def _failed_share(window: CallWindow, index: int) -> float:
-    roots = root_edges(window)
+    roots = root_edges(window.edges)
     bad = failures(window.client_calls)[roots][:, index:].sum()
     return float(bad / max(total(window.client_calls)[roots][:, index:].sum(), 1.0))
 
 
-def _edges(window: CallWindow, limits: Thresholds) -> Iterator[Signal]:
-    roots = root_edges(window)
+def _failures(window: CallWindow, limits: Thresholds) -> Iterator[Signal]:
+    roots = root_edges(window.edges)
     calls = total(window.client_calls)
     bad = failures(window.client_calls)
     for at, edge in enumerate(window.edges):
@@ -107,16 +107,30 @@ def _edges(window: CallWindow, limits: Thresholds) -> Iterator[Signal]:
                 unit="share",
                 edge=edge,
             )
-        if not roots[at]:
-            continue
-        onset = latency_onset(window.client_time_s[at], calls[at])
-        if onset is not None and _latency_counts(onset, window, at, limits):
+
+
+def _latencies(window: CallWindow, limits: Thresholds) -> Iterator[Signal]:
+    """What users wait for, as a whole and by what they ask for: a rare request is not diluted."""
+    calls = total(window.client_calls)
+    watched: list[tuple[str, Edge, str | None, Array, Array]] = [
+        (str(edge), edge, None, window.client_time_s[at], calls[at])
+        for at, edge in enumerate(window.edges)
+        if root_edges(window.edges)[at]
+    ]
+    watched += [
+        (str(route), route.edge, route.endpoint, window.route_time_s[at], window.route_calls[at])
+        for at, route in enumerate(window.routes)
+    ]
+    for name, edge, endpoint, time_s, count in watched:
+        onset = latency_onset(time_s, count)
+        if onset is not None and _latency_counts(onset, time_s, count, limits):
             yield Signal(
                 kind=SignalKind.EDGE_LATENCY,
-                name=f"latency {edge}",
+                name=f"latency {name}",
                 onset=onset,
                 unit="s",
                 edge=edge,
+                endpoint=endpoint,
             )
 
 
@@ -131,25 +145,23 @@ def _failures_count(onset: Onset, bad: Array, calls: Array, limits: Thresholds) 
     )
 
 
-def _latency_counts(onset: Onset, window: CallWindow, at: int, limits: Thresholds) -> bool:
+def _latency_counts(onset: Onset, time_s: Array, calls: Array, limits: Thresholds) -> bool:
     recent = slice(-limits.lasting_steps, None)
-    calls = total(window.client_calls)[at][recent]
-    time_s = window.client_time_s[at][recent]
-    busy = calls > 0
-    if not busy.any():
+    busy = calls[recent] > 0
+    if not busy.any() or calls[onset.index :].sum() < limits.min_failures:
         return False
-    means = time_s[busy] / calls[busy]
+    means = time_s[recent][busy] / calls[recent][busy]
     level = onset.before + max(limits.min_added_latency_s, limits.min_latency_ratio * onset.before)
     return (
-        is_significant(onset, window.steps, allowance=limits.llr_allowance)
+        is_significant(onset, len(calls), allowance=limits.llr_allowance)
         and onset.after > level
         and float(np.median(means)) > level
-        and onset.index <= window.steps - limits.lasting_steps
+        and onset.index <= len(calls) - limits.lasting_steps
     )
 
 
 def _traffic(window: CallWindow, limits: Thresholds) -> Iterator[Signal]:
-    calls = total(window.client_calls)[root_edges(window)].sum(axis=0)
+    calls = total(window.client_calls)[root_edges(window.edges)].sum(axis=0)
     onset = poisson_onset(calls)
     if onset is None or not is_significant(onset, window.steps, allowance=limits.llr_allowance):
         return

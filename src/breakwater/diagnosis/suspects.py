@@ -17,7 +17,7 @@ from breakwater.topology import CallWindow, Edge, total
 
 Array = NDArray[np.float64]
 
-_NOISE_FLOOR = 0.03
+_NOISE_FLOOR = 0.015
 """Lost request-seconds per second that any healthy fleet wanders by."""
 
 

@@ -11,7 +11,8 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     min_latency_ratio: both must be exceeded by the added mean latency. min_traffic_change: share.
     lasting_steps: a change must still be there in this many last steps. min_baseline_steps: quiet
     steps needed before the onset. min_noise: times a suspect's loss must exceed quiet minutes.
-    min_share: part of the whole loss one service must carry to be named alone.
+    min_share: part of the whole loss one service must carry to be named alone. min_lost_per_s:
+    request-seconds per second it must lose (a failed request counts as one second).
     """
 
     llr_allowance: float = 20.0
@@ -26,4 +27,4 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     min_baseline_steps: int = 15
     min_noise: float = 5.0
     min_share: float = 0.5
-    min_lost_per_s: float = 0.2
+    min_lost_per_s: float = 0.08

@@ -149,4 +149,4 @@ def _settings(fault: str, rng: random.Random) -> dict[str, float | int | str]:
         return {"percent": rng.choice((30, 50, 70)), "status": rng.choice((500, 503))}
     if fault == "hang":
         return {"percent": rng.choice((30, 50, 70))}
-    return {"threads": 3} if fault == "cpu_burn" else {}
+    return {"threads": 6} if fault == "cpu_burn" else {}

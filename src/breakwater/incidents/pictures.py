@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from breakwater.diagnosis import Diagnosis, Verdict, root_edges
+from breakwater.diagnosis import Diagnosis, Verdict
 from breakwater.render import (
     Bar,
     BarTable,
@@ -17,7 +17,7 @@ from breakwater.render import (
     graph,
     line_chart,
 )
-from breakwater.topology import CallWindow, failures, total
+from breakwater.topology import CallWindow, failures, root_edges, total
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ def latency_chart(
     calls, served = total(window.client_calls), total(window.server_calls)
     series = [
         _mean_series(str(window.edges[at]), window.client_time_s[at], calls[at])
-        for at in np.flatnonzero(root_edges(window))
+        for at in np.flatnonzero(root_edges(window.edges))
     ]
     if judged.suspects:
         service = judged.suspects[0].service

@@ -98,9 +98,4 @@ def _without_silent_start(window: CallWindow) -> CallWindow:
     if not len(busy) or busy[0] == 0:
         return window
     first = int(busy[0]) + 1
-    cut = {
-        name: getattr(window, name)[..., first:]
-        for name in window.__struct_fields__
-        if name not in {"step_ms", "edges", "instances"}
-    }
-    return msgspec.structs.replace(window, **cut)
+    return window.only(slice(first, None))

@@ -7,15 +7,18 @@ Tags that would give an answer away (`ipc.failure.injected`) are never read here
 """
 
 from breakwater.topology.graph import CallGraph
-from breakwater.topology.observation import STARTS_QUERY, UNKNOWN, QueryEngine, observe
+from breakwater.topology.observation import STARTS_QUERY, QueryEngine, observe
 from breakwater.topology.summary import EdgeRates, Topology, summarise
 from breakwater.topology.window import (
     STATUSES,
+    UNKNOWN,
     CallWindow,
     Edge,
     InstanceKey,
+    Route,
     failures,
     of_status,
+    root_edges,
     total,
 )
 
@@ -29,10 +32,12 @@ __all__ = [
     "EdgeRates",
     "InstanceKey",
     "QueryEngine",
+    "Route",
     "Topology",
     "failures",
     "observe",
     "of_status",
+    "root_edges",
     "summarise",
     "total",
 ]

@@ -9,13 +9,22 @@ import numpy as np
 from breakwater.metrics import Line, QueryResult
 from breakwater.model import Status
 from breakwater.model import calls as names
-from breakwater.topology.window import STATUSES, Array, CallWindow, Edge, InstanceKey
+from breakwater.topology.window import (
+    STATUSES,
+    UNKNOWN,
+    Array,
+    CallWindow,
+    Edge,
+    InstanceKey,
+    Route,
+    root_edges,
+)
 
-UNKNOWN: Final = "unknown"
 _NEGLIGIBLE: Final = 0.01
 _STATUS_AT: Final = {status.value: at for at, status in enumerate(STATUSES)}
 _OTHER: Final = _STATUS_AT[Status.UNEXPECTED_ERROR]
 _CLIENT_KEYS: Final = (names.CLIENT_APP, names.SERVER_APP, names.SERVER_NODE, names.STATUS)
+_ROUTE_KEYS: Final = (names.CLIENT_APP, names.SERVER_APP, names.ENDPOINT)
 _SERVER_KEYS: Final = (names.CLIENT_APP, names.SERVER_APP, names.NODE, names.STATUS)
 STARTS_QUERY: Final = "name,stream.starts,:eq,:sum,(,result,),:by"
 
@@ -31,8 +40,9 @@ class QueryEngine(Protocol):
 
 
 def call_query(name: str, statistic: str, keys: Sequence[str]) -> str:
-    """The program that sums one statistic of a call meter by `keys`."""
-    return f"name,{name},:eq,statistic,{statistic},:eq,:and,:sum,(,{','.join(keys)},),:by"
+    """The program that sums one statistic of a call meter by `keys`; fallbacks are no calls."""
+    is_call = "" if names.STATUS in keys else f"{names.STATUS},{Status.FALLBACK},:eq,:not,:and,"
+    return f"name,{name},:eq,statistic,{statistic},:eq,:and,{is_call}:sum,(,{','.join(keys)},),:by"
 
 
 def observe(
@@ -45,7 +55,7 @@ def observe(
 ) -> CallWindow:
     """Read all calls of the window (start_ms, end_ms] from the metrics engine.
 
-    Eight queries, each one group-by; cost grows with edges x instances x statuses, not with
+    Twelve queries, each one group-by; cost grows with edges x instances x statuses, not with
     traffic. `starts_query` is the business indicator, grouped by a tag `result` whose value
     `success` counts as good and every other as bad.
     """
@@ -61,12 +71,17 @@ def observe(
         run(f"name,{name},:eq,:max,(,{names.APP},{names.NODE},),:by")
         for name in (names.PROCESS_CPU, names.PROCESS_STALL, names.PROCESS_ALIVE)
     ]
+    routes = [
+        [run(call_query(name, statistic, _ROUTE_KEYS)) for statistic in ("count", "totalTime")]
+        for name in (names.CLIENT_CALL, names.SERVER_CALL)
+    ]
     starts = run(starts_query)
     shape = _Shape.of([client, server], gauges, step_s=step_ms / 1000)
     first_ms, steps = client.start_ms, shape.steps
     seen = shape.by_instance([client, client_time], names.SERVER_NODE)
     served = shape.by_instance([server, server_time], names.NODE)
     gauge_rows = [shape.gauge(result) for result in gauges]
+    route_keys, route_calls, route_time_s = shape.routes(*routes)
     window = CallWindow(
         end_ms=first_ms + step_ms * np.arange(steps, dtype=np.int64),
         step_ms=step_ms,
@@ -75,6 +90,9 @@ def observe(
         client_time_s=shape.edge_time(client_time),
         server_calls=shape.edge_calls(server),
         server_time_s=shape.edge_time(server_time),
+        routes=route_keys,
+        route_calls=route_calls,
+        route_time_s=route_time_s,
         instances=shape.instances,
         seen_calls=seen[0],
         seen_time_s=seen[1],
@@ -108,6 +126,8 @@ def _with_outside(window: CallWindow) -> CallWindow:
         for at, edge in enumerate(window.edges)
         if edge.caller != UNKNOWN or calls[at] > _NEGLIGIBLE * whole[edge.callee]
     ]
+    edges = {window.edges[at] for at in kept}
+    routes = [at for at, route in enumerate(window.routes) if route.edge in edges]
     outside = np.array([window.edges[at].caller == UNKNOWN for at in kept], dtype=bool)
     client_calls, client_time_s = window.client_calls[kept], window.client_time_s[kept]
     server_calls, server_time_s = window.server_calls[kept], window.server_time_s[kept]
@@ -119,6 +139,9 @@ def _with_outside(window: CallWindow) -> CallWindow:
         client_time_s=client_time_s,
         server_calls=server_calls,
         server_time_s=server_time_s,
+        routes=tuple(window.routes[at] for at in routes),
+        route_calls=window.route_calls[routes],
+        route_time_s=window.route_time_s[routes],
     )
 
 
@@ -190,6 +213,38 @@ class _Shape:
             if at is not None and not _is_fallback(line):
                 time_s[at] += np.nan_to_num(line.values) * self._step_s
         return calls, time_s
+
+    def routes(
+        self, client: Sequence[QueryResult], server: Sequence[QueryResult]
+    ) -> tuple[tuple[Route, ...], Array, Array]:
+        """Counts and request-seconds [R, T] of the edges that leave a root.
+
+        The caller's record counts; where the caller is outside the fleet, the callee's.
+        """
+        roots = {
+            edge
+            for edge, is_root in zip(self.edges, root_edges(self.edges), strict=True)
+            if is_root
+        }
+
+        def counted(line: Line, *, by_callee: bool) -> bool:
+            edge = _edge(line)
+            return edge in roots and (edge.caller == UNKNOWN) is by_callee
+
+        sums: list[dict[Route, Array]] = [{}, {}]
+        for results, by_callee in ((client, False), (server, True)):
+            for result, into in zip(results, sums, strict=True):
+                for line in result.lines:
+                    if counted(line, by_callee=by_callee):
+                        route = Route(_edge(line), line.tags.get(names.ENDPOINT, UNKNOWN))
+                        into[route] = np.nan_to_num(line.values) * self._step_s
+        keys = tuple(sorted(sums[0]))
+        nothing = np.zeros(self.steps)
+        calls, time_s = (
+            np.array([found.get(key, nothing) for key in keys]).reshape(len(keys), self.steps)
+            for found in sums
+        )
+        return keys, calls, time_s
 
     def gauge(self, result: QueryResult) -> Array:
         """Gauge values [I, T], NaN where nothing was reported."""
