@@ -1,68 +1,26 @@
 import msgspec
 import pytest
 from tests.diagnosis.simulation import Fault, simulate
+from tests.incidents.replay import FIRST_MS, SETTINGS, Journal, Replay
 
-from breakwater.incidents import Incident, IncidentSettings, Phase, Triage, UnknownIncidentError
+from breakwater.incidents import Incident, Phase, UnknownIncidentError
 from breakwater.incidents.watcher import Watcher
-from breakwater.metrics import QueryResult
-from breakwater.model import Change, ChangeKind, UnavailableError
+from breakwater.model import ChangeKind, UnavailableError
 from breakwater.testing import FakeClock
 from breakwater.topology import CallWindow
 
 pytestmark = pytest.mark.anyio
 
-_SETTINGS = IncidentSettings(window_s=150, close_after_s=4.0)
 _FAULT = Fault("errors", "licence", 60)
-_FIRST_MS = 1_700_000_000_000
-
-
-class NoEngine:
-    """Stands where the metrics engine would be; a replay never asks it."""
-
-    def query(
-        self, program: str, *, start_ms: int, end_ms: int, step_ms: int | None = None
-    ) -> QueryResult:
-        raise UnavailableError("a replay has no engine")
-
-
-class Replay(Triage):
-    """Shows a simulated fleet second by second, as a live engine would."""
-
-    def __init__(self, recorded: CallWindow, clock: FakeClock) -> None:
-        super().__init__(NoEngine(), None, clock, _SETTINGS, step_ms=1000)
-        self.recorded = recorded
-        self.fails = False
-
-    def window(self, *, start_ms: int | None = None, end_ms: int | None = None) -> CallWindow:
-        if self.fails:
-            raise UnavailableError("the engine is closed")
-        end = self.complete_until_ms() if end_ms is None else end_ms
-        stamps = self.recorded.end_ms
-        seen = (stamps <= end) & (stamps > (start_ms or 0))
-        return self.recorded.only(seen)
-
-
-class Journal:
-    """Keeps changes in memory; may refuse like a full disk."""
-
-    def __init__(self, *, is_full: bool = False) -> None:
-        self.changes: list[Change] = []
-        self.is_full = is_full
-
-    async def record(self, change: Change) -> Change:
-        if self.is_full:
-            raise UnavailableError("no space left")
-        self.changes.append(change)
-        return change
 
 
 async def _watch(
     recorded: CallWindow, journal: Journal | None = None, seconds: int = 110
 ) -> tuple[Watcher, list[Incident]]:
     """Judge once a second for `seconds` seconds of a recorded fleet."""
-    clock = FakeClock(_FIRST_MS + 700)
+    clock = FakeClock(FIRST_MS + 700)
     moves: list[Incident] = []
-    watcher = Watcher(Replay(recorded, clock), journal, clock, _SETTINGS, on_change=moves.append)
+    watcher = Watcher(Replay(recorded, clock), journal, clock, SETTINGS, on_change=moves.append)
     for _ in range(seconds):
         clock.advance(1.0)
         await watcher.judge_once()
@@ -96,7 +54,7 @@ async def test_the_name_comes_within_seconds() -> None:
     _, moves = await _watch(simulate(5, _FAULT, steps=110), seconds=72)
     named = next(move for move in moves if move.phase is Phase.NAMED)
     assert named.named_ms is not None
-    assert named.named_ms - (_FIRST_MS + 60_000) <= 10_000
+    assert named.named_ms - (FIRST_MS + 60_000) <= 10_000
 
 
 async def test_a_quiet_fleet_pages_nobody() -> None:
@@ -129,9 +87,9 @@ async def test_unknown_incidents_are_answered_by_the_known() -> None:
 
 async def test_a_failing_engine_does_not_end_the_watch() -> None:
     """A judgement that cannot be made is an error of that judgement only."""
-    clock = FakeClock(_FIRST_MS + 30_000)
+    clock = FakeClock(FIRST_MS + 30_000)
     replay = Replay(simulate(6, steps=60), clock)
-    watcher = Watcher(replay, None, clock, _SETTINGS)
+    watcher = Watcher(replay, None, clock, SETTINGS)
     replay.fails = True
     with pytest.raises(UnavailableError):
         await watcher.judge_once()
