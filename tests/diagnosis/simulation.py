@@ -184,6 +184,7 @@ def _window(fleet: Fleet, steps: int) -> CallWindow:
         client_time_s=client[:, count],
         server_calls=server[:, :count],
         server_time_s=server[:, count],
+        retries=np.zeros((len(edges), steps)),
         routes=tuple(Route(Edge("player", "gateway"), kind) for kind in fleet.routes),
         route_calls=np.array([both[0] for both in fleet.routes.values()]),
         route_time_s=np.array([both[1] for both in fleet.routes.values()]),

@@ -107,6 +107,42 @@ def test_summary_gives_rates_per_second() -> None:
     assert abs(edge.failed_share - 1 / 7) < 1e-12
 
 
+def test_attempts_after_the_first_are_retries() -> None:
+    """Calls tagged second or third_up are counted apart; without the tag nothing is a retry."""
+    engine = _fleet()
+    call = {"ipc_client_app": "a", "ipc_server_app": "b", "ipc_server_node": "b-1"}
+    engine.lines["ipc.client.call", "count"].append(
+        _line([2, 1], **call, ipc_status="success", ipc_attempt="second")
+    )
+    assert observe(engine, start_ms=0, end_ms=2000, step_ms=1000).retries.tolist() == [[2, 1]]
+    assert observe(_fleet(), start_ms=0, end_ms=2000, step_ms=1000).retries.tolist() == [[0, 0]]
+
+
+def test_users_routes_are_counted_by_endpoint() -> None:
+    """Edges that leave a root are broken down by what is asked for."""
+    engine = _fleet()
+    for lines in engine.lines.values():
+        for line in lines:
+            line.tags["ipc.endpoint"] = "home"
+    window = observe(engine, start_ms=0, end_ms=2000, step_ms=1000)
+    assert [str(route) for route in window.routes] == ["a->b home"]
+
+
+def test_callers_without_a_name_are_the_world_outside() -> None:
+    """Where only the callee reports, its record stands for both ends; a trickle is left out."""
+    busy = {"ipc_client_app": "unknown", "ipc_server_app": "b", "nf_node": "b-1"}
+    engine = _fleet()
+    engine.lines["ipc.server.call", "count"].append(_line([50, 50], **busy, ipc_status="success"))
+    window = observe(engine, start_ms=0, end_ms=2000, step_ms=1000)
+    assert Edge("unknown", "b") in window.edges
+    at = window.edges.index(Edge("unknown", "b"))
+    assert total(window.client_calls)[at].tolist() == [50, 50]
+    engine = _fleet()
+    engine.lines["ipc.server.call", "count"].append(_line([0.01, 0], **busy, ipc_status="success"))
+    window = observe(engine, start_ms=0, end_ms=2000, step_ms=1000)
+    assert window.edges == (Edge("a", "b"),)
+
+
 def test_every_status_has_a_place() -> None:
     """The status axis covers the whole vocabulary."""
     assert set(STATUSES) == set(Status)

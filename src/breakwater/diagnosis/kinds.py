@@ -16,6 +16,7 @@ class Losses(msgspec.Struct, frozen=True, kw_only=True):
     """What one service lost per second since the onset, and how its callers' calls ended.
 
     statuses: calls by status since the onset [S]; baseline: what the same time held before.
+    classes: added calls per second by how they ended, and retries.
     """
 
     service: str
@@ -28,6 +29,7 @@ class Losses(msgspec.Struct, frozen=True, kw_only=True):
     instance: InstanceState | None
     states: list[InstanceState]
     edge: Edge | None
+    classes: dict[str, float]
 
     def added(self, *kinds: Status) -> float:
         """Calls that ended in one of `kinds` beyond the baseline."""

@@ -13,7 +13,8 @@ from breakwater.diagnosis.accounts import Accounts
 from breakwater.diagnosis.instances import InstanceState, concentrated_on, instance_states
 from breakwater.diagnosis.kinds import Losses, classify
 from breakwater.diagnosis.verdict import HopImpact, Kind, Suspect
-from breakwater.topology import CallWindow, Edge, total
+from breakwater.model import Status
+from breakwater.topology import STATUSES, CallWindow, Edge, total
 
 Array = NDArray[np.float64]
 
@@ -76,6 +77,7 @@ def line_up(window: CallWindow, accounts: Accounts) -> Lineup:
                 noise=_noise(series[at].sum(axis=0), accounts, scores[service]),
                 instance=found.instance.instance if found.instance else None,
                 edge=str(found.edge) if found.edge and kind is Kind.SLOW_EDGE else None,
+                classes=found.classes,
             )
         )
     suspects.sort(key=lambda suspect: (-suspect.score, suspect.service))
@@ -135,7 +137,23 @@ def _losses(
         instance=_guilty_instance(own),
         states=own,
         edge=_guilty_edge(window, accounts, rows),
+        classes=_classes(window, accounts, rows),
     )
+
+
+def _classes(window: CallWindow, accounts: Accounts, rows: list[int]) -> dict[str, float]:
+    """Calls per second beyond the baseline by how they ended, and retries; large ones only."""
+    step_s = window.step_ms / 1000
+    by_status = window.client_calls[rows].sum(axis=0)
+    series = {status.value: by_status[at] for at, status in enumerate(STATUSES)}
+    series.pop(Status.SUCCESS)
+    series["retry"] = window.retries[rows].sum(axis=0)
+    added = {
+        name: float((values[accounts.after].mean() - values[accounts.before].mean()) / step_s)
+        for name, values in series.items()
+    }
+    ordered = sorted(added.items(), key=lambda item: -item[1])
+    return {name: round(rate, 3) for name, rate in ordered if rate >= _NOISE_FLOOR}
 
 
 def _guilty_instance(own: list[InstanceState]) -> InstanceState | None:

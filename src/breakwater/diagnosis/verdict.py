@@ -56,7 +56,9 @@ class HopImpact(msgspec.Struct, frozen=True, kw_only=True):
 class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     """A service that may have broken; `score` is lost request-seconds per second.
 
-    A failed request counts as one second. `noise` is how many times the score exceeds what the
+    A failed request counts as one second. `classes` are calls to it per second beyond the baseline
+    by how they ended (statuses of `ipc.status`) and `retry` for attempts after the first: several
+    classes may hold the same request. `noise` is how many times the score exceeds what the
     same accounting yields in quiet minutes. `edge` is set when the loss lies between two services.
     """
 
@@ -67,6 +69,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
     noise: float
     instance: str | None = None
     edge: str | None = None
+    classes: dict[str, float] = {}
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):

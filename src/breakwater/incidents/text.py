@@ -18,6 +18,10 @@ def print_triage(result: TriageResult, console: Console, *, with_queries: bool =
     _print_evidence(judged, console, with_queries=with_queries)
     if judged.hops:
         console.print(_impact_table(judged))
+    if judged.suspects and judged.suspects[0].classes:
+        first = judged.suspects[0]
+        kinds = ", ".join(f"{name} {rate:.1f}/s" for name, rate in first.classes.items())
+        console.print(f"  calls to {first.service} beyond the baseline: {escape(kinds)}")
     for title, lines in (("ruled out", judged.ruled_out), ("data gaps", judged.data_gaps)):
         if lines:
             console.print(f"[bold]{title}[/]")

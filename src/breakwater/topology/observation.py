@@ -21,9 +21,11 @@ from breakwater.topology.window import (
 )
 
 _NEGLIGIBLE: Final = 0.01
+_FIRST: Final = "initial"
 _STATUS_AT: Final = {status.value: at for at, status in enumerate(STATUSES)}
 _OTHER: Final = _STATUS_AT[Status.UNEXPECTED_ERROR]
 _CLIENT_KEYS: Final = (names.CLIENT_APP, names.SERVER_APP, names.SERVER_NODE, names.STATUS)
+_ATTEMPT_KEYS: Final = (names.CLIENT_APP, names.SERVER_APP, names.ATTEMPT)
 _ROUTE_KEYS: Final = (names.CLIENT_APP, names.SERVER_APP, names.ENDPOINT)
 _SERVER_KEYS: Final = (names.CLIENT_APP, names.SERVER_APP, names.NODE, names.STATUS)
 STARTS_QUERY: Final = "name,stream.starts,:eq,:sum,(,result,),:by"
@@ -55,7 +57,7 @@ def observe(
 ) -> CallWindow:
     """Read all calls of the window (start_ms, end_ms] from the metrics engine.
 
-    Twelve queries, each one group-by; cost grows with edges x instances x statuses, not with
+    Thirteen queries, each one group-by; cost grows with edges x instances x statuses, not with
     traffic. `starts_query` is the business indicator, grouped by a tag `result` whose value
     `success` counts as good and every other as bad.
     """
@@ -67,6 +69,7 @@ def observe(
     client_time = run(call_query(names.CLIENT_CALL, "totalTime", _CLIENT_KEYS))
     server = run(call_query(names.SERVER_CALL, "count", _SERVER_KEYS))
     server_time = run(call_query(names.SERVER_CALL, "totalTime", _SERVER_KEYS))
+    attempts = run(call_query(names.CLIENT_CALL, "count", _ATTEMPT_KEYS))
     gauges = [
         run(f"name,{name},:eq,:max,(,{names.APP},{names.NODE},),:by")
         for name in (names.PROCESS_CPU, names.PROCESS_STALL, names.PROCESS_ALIVE)
@@ -90,6 +93,7 @@ def observe(
         client_time_s=shape.edge_time(client_time),
         server_calls=shape.edge_calls(server),
         server_time_s=shape.edge_time(server_time),
+        retries=shape.retries(attempts),
         routes=route_keys,
         route_calls=route_calls,
         route_time_s=route_time_s,
@@ -139,6 +143,7 @@ def _with_outside(window: CallWindow) -> CallWindow:
         client_time_s=client_time_s,
         server_calls=server_calls,
         server_time_s=server_time_s,
+        retries=window.retries[kept],
         routes=tuple(window.routes[at] for at in routes),
         route_calls=window.route_calls[routes],
         route_time_s=window.route_time_s[routes],
@@ -197,6 +202,15 @@ class _Shape:
         for line in result.lines:
             at = self._edge_at.get(_edge(line))
             if at is not None and not _is_fallback(line):
+                out[at] += np.nan_to_num(line.values) * self._step_s
+        return out
+
+    def retries(self, result: QueryResult) -> Array:
+        """Counts of calls that were not a first attempt [E, T]."""
+        out = np.zeros((len(self.edges), self.steps))
+        for line in result.lines:
+            at = self._edge_at.get(_edge(line))
+            if at is not None and line.tags.get(names.ATTEMPT, _FIRST) != _FIRST:
                 out[at] += np.nan_to_num(line.values) * self._step_s
         return out
 

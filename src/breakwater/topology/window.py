@@ -67,6 +67,7 @@ class CallWindow(msgspec.Struct, frozen=True, kw_only=True):
     record is 0, except in `cpu`, `stall_s` and `alive`, where NaN means nothing was reported.
     `client_*` is what the caller saw, `server_*` what the callee saw of the same edge. `route_*`
     is the caller's view again, by endpoint, for the edges that leave a root: what users ask for.
+    `retries` are the client's calls that were not the first attempt, by edge.
     `seen_*` is what callers saw of one instance, `served_*` what the instance says of itself.
     """
 
@@ -77,6 +78,7 @@ class CallWindow(msgspec.Struct, frozen=True, kw_only=True):
     client_time_s: Array
     server_calls: Array
     server_time_s: Array
+    retries: Array
     routes: tuple[Route, ...]
     route_calls: Array
     route_time_s: Array
