@@ -46,7 +46,7 @@ class Triage:
         self._engine = engine
         self._journal = journal
         self._clock = clock
-        self._settings = settings
+        self._settings = settings.for_step(step_ms)
         self.step_ms = step_ms
 
     def complete_until_ms(self) -> int:

@@ -54,7 +54,7 @@ class Watcher:
         self._triage = triage
         self._recorder = recorder
         self._clock = clock
-        self._settings = settings
+        self._settings = settings = settings.for_step(triage.step_ms)
         self._on_change = on_change
         self._open: Incident | None = None
         self._closed: deque[Incident] = deque(maxlen=settings.keep)
