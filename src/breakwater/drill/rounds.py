@@ -45,8 +45,7 @@ async def play(
 ) -> Outcome:
     """Play one scenario on a running stage and leave the stage as calm as it was."""
     say("waiting for calm")
-    calm_since = await wait_for_calm(stage, settings, clock)
-    await _sleep_until(calm_since + settings.calm_s, clock)
+    await wait_for_calm(stage, settings.calm_s, settings.recover_s + 3 * settings.calm_s, clock)
     say(scenario.describe())
     injected_ms = clock.now_ms()
     try:
@@ -58,32 +57,33 @@ async def play(
         with anyio.CancelScope(shield=True), anyio.move_on_after(20):
             await _repair(stage, scenario)
     say("repaired; waiting for the all-clear")
-    recovered = await _wait_for_end(stage, settings, clock)
+    recovered = await wait_for_calm(stage, 0.0, settings.recover_s, clock)
     record = _record(scenario, judged, incident, injected_ms)
     return Outcome(round=record, injected_ms=injected_ms, incident=incident, recovered=recovered)
 
 
-async def wait_for_calm(stage: Stage, settings: RoundSettings, clock: Clock) -> float:
-    """Wait until no incident is open; returns when that was seen, monotonic seconds."""
-    deadline = clock.monotonic_s() + settings.recover_s
+async def wait_for_calm(stage: Stage, calm_s: float, patience_s: float, clock: Clock) -> bool:
+    """Wait for `calm_s` in a row without an open incident; False when patience ran out first."""
+    deadline = clock.monotonic_s() + patience_s
+    calm_since: float | None = None
     while clock.monotonic_s() < deadline:
-        if await open_incident(stage, 0) is None:
-            break
+        if await open_incident(stage) is not None:
+            calm_since = None
+        elif calm_since is None:
+            calm_since = clock.monotonic_s()
+        if calm_since is not None and clock.monotonic_s() >= calm_since + calm_s:
+            return True
         await anyio.sleep(_POLL_S)
-    return clock.monotonic_s()
+    return False
 
 
-async def open_incident(stage: Stage, after_ms: int) -> Incident | None:
-    """The incident that is open and was first seen after `after_ms`, or None."""
+async def open_incident(stage: Stage) -> Incident | None:
+    """The incident that is open now, or None."""
     stage.check_platform()
     for found in await stage.client.incidents():
-        if found.closed_ms is None and found.first_seen_ms >= after_ms:
+        if found.closed_ms is None:
             return found
     return None
-
-
-async def _sleep_until(moment_s: float, clock: Clock) -> None:
-    await anyio.sleep(max(moment_s - clock.monotonic_s(), 0.0))
 
 
 async def _break(stage: Stage, scenario: Scenario, settings: RoundSettings) -> None:
@@ -116,12 +116,13 @@ async def _wait_for_name(
     deadline = clock.monotonic_s() + patience_s
     paged: Incident | None = None
     while clock.monotonic_s() < deadline:
-        found = await open_incident(stage, injected_ms)
-        if found is not None and paged is None:
-            say(f"paged: {found.signal}")
-        paged = found or paged
-        if found is not None and found.named is not None:
-            return found
+        found = await open_incident(stage)
+        if found is not None and (found.named_ms or injected_ms) >= injected_ms:
+            if paged is None:
+                say(f"paged: {found.signal}")
+            paged = found
+            if found.named is not None:
+                return found
         await anyio.sleep(_POLL_S)
     return paged
 
@@ -130,11 +131,6 @@ async def _judgement(stage: Stage, incident: Incident | None) -> Diagnosis:
     if incident is not None:
         return incident.diagnosis
     return (await stage.client.triage()).diagnosis
-
-
-async def _wait_for_end(stage: Stage, settings: RoundSettings, clock: Clock) -> bool:
-    await wait_for_calm(stage, settings, clock)
-    return await open_incident(stage, 0) is None
 
 
 def _record(
