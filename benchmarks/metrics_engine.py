@@ -58,6 +58,10 @@ class _NullSink:
         """Keep nothing; no handle is stale."""
         return np.empty(0, dtype=np.intp)
 
+    def reach_ms(self, newest_ms: int) -> tuple[int, int]:  # noqa: ARG002 - the port's signature
+        """Any stamp."""
+        return 0, 1 << 62
+
     def complete(self, timestamp_ms: int) -> None:
         """Take no note."""
 
@@ -185,8 +189,8 @@ def packed_memory(series: int = 20_000, slots: int = 60) -> list[Row]:
     values = random.poisson(20, (series, slots)).astype(np.float64)
     values[random.random((series, slots)) < 0.2] = np.nan
     block.data[:series] = values
-    seconds = _timed(lambda: PackedBlock(block))
-    packed = PackedBlock(block)
+    seconds = _timed(lambda: PackedBlock.of(block))
+    packed = PackedBlock.of(block)
     return [
         Row("memory of a packed value", packed.size_bytes / values.size, "bytes"),
         Row("packing", values.size / seconds, "values/s"),

@@ -129,6 +129,11 @@ class Victim:
         """The kernel's letter: T is stopped, Z dead, S asleep."""
         return stat_fields(self.pid)[0]
 
+    @property
+    def is_free(self) -> bool:
+        """Whether it lives and nobody holds it; just woken up it may be running, not asleep."""
+        return self.state not in "tTZX"
+
     def wait_for(self, *states: str) -> None:
         """Block until the process is in one of the states, within the deadline."""
         deadline = time.monotonic() + DEADLINE_S
@@ -150,14 +155,15 @@ def victims(count: int) -> Iterator[list[Victim]]:
 
 
 def children_running(script: str) -> list[int]:
-    """Pids of the processes of this machine whose command line names `script`."""
+    """Pids of the processes of this machine with an argument that begins with `script`."""
     found = []
     for folder in Path("/proc").iterdir():
         try:
             command = (folder / "cmdline").read_bytes() if folder.name.isdigit() else b""
         except OSError:
             continue
-        if script.encode() in command and int(folder.name) != os.getpid():
+        is_one = any(word.startswith(script.encode()) for word in command.split(b"\0"))
+        if is_one and int(folder.name) != os.getpid():
             found.append(int(folder.name))
     return found
 

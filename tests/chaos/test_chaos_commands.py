@@ -13,6 +13,7 @@ from tests.chaos.chaos_fakes import MemoryJournal, instance, serving, view
 from breakwater.chaos import Chaos, ChaosSettings
 from breakwater.chaos.commands import chaos as command
 from breakwater.model import SystemClock
+from breakwater.terminal import NoAnswerError, RefusedError
 
 FLEET = view(*(instance("ranker", n) for n in (1, 2)), instance("gateway", 1))
 
@@ -74,6 +75,8 @@ def test_a_dry_run_only_tells(url: str) -> None:
         ("inject hang --service rankr", 1, "registered: gateway, ranker"),
         ("inject hang --service ranker --header x", 2, "must look like NAME=VALUE"),
         ("inject hang --service ranker --delay-ms 5", 1, "takes no delay_ms"),
+        ("inject hang --service ranker --percent 0", 1, "percent is 0, must be above 0"),
+        ("inject hang --service ranker --duration 0", 1, "duration_s is 0, must be at least 1"),
         ("undo", 2, "either the id of a fault or --all"),
         ("undo f-9 --all", 2, "either the id of a fault or --all"),
         ("undo f-9", 1, "there is no fault 'f-9'"),
@@ -83,10 +86,11 @@ def test_a_dry_run_only_tells(url: str) -> None:
 def test_mistakes_are_answered_in_one_message(
     url: str, words: str, status: int, match: str
 ) -> None:
-    """Usage errors exit 2, refusals of the platform exit 1 with its own words."""
+    """Usage errors are click's own; refusals are errors that carry the platform's words."""
     done = run(url, *words.split())
     assert done.exit_code == status
-    assert match in done.output
+    assert match in (done.output if status == 2 else str(done.exception))
+    assert status == 2 or isinstance(done.exception, RefusedError)
 
 
 def test_a_platform_that_is_not_there_is_said_so() -> None:
@@ -94,6 +98,6 @@ def test_a_platform_that_is_not_there_is_said_so() -> None:
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         done = run(f"http://127.0.0.1:{unheard.getsockname()[1]}", "list")
-    assert done.exit_code == 1
-    assert "no platform answers at http://127.0.0.1" in done.output
-    assert "breakwater serve" in done.output
+    assert isinstance(done.exception, NoAnswerError)
+    assert "no platform answers at http://127.0.0.1" in str(done.exception)
+    assert "breakwater serve" in str(done.exception)

@@ -110,6 +110,31 @@ def test_a_frozen_victim_runs_again_when_the_platform_itself_is_frozen(
         platform.end()
 
 
+def test_a_dead_man_is_not_disturbed_while_it_thaws(victim: Victim) -> None:
+    """A signal in the middle of the thawing does not keep it from being done."""
+    script = """
+import os, signal, sys
+from breakwater.chaos import deadman
+send = signal.pidfd_send_signal
+def disturbed(pidfd, number):
+    os.kill(os.getpid(), signal.SIGTERM)
+    send(pidfd, number)
+signal.pidfd_send_signal = disturbed
+sys.exit(deadman.main())
+"""
+    meta = victim.instance.metadata
+    os.kill(victim.pid, signal.SIGSTOP)
+    victim.wait_for("T")
+    subprocess.run(
+        [sys.executable, "-c", script, "600", f"{meta['pid']}:{meta['pid_started']}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=True,
+        timeout=60,
+    )
+    victim.wait_for("S")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_dead_man_that_is_asked_to_end_thaws_first(
     tmp_path: Path, victim: Victim, number: signal.Signals

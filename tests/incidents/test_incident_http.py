@@ -54,6 +54,8 @@ async def test_incidents_are_listed_and_shown() -> None:
     [
         ("/api/v1/triage?format=gif", "known: json, html, png"),
         ("/api/v1/triage?start=yesterday", "whole milliseconds"),
+        ("/api/v1/triage?end=%C2%B2", "whole milliseconds"),
+        ("/api/v1/triage?end=" + "9" * 5000, "whole milliseconds"),
         ("/api/v1/incidents/first", "not a whole number"),
         ("/api/v1/incidents/9", "no incident 9 is kept; kept: 1"),
     ],

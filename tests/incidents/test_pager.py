@@ -4,9 +4,11 @@ from breakwater.incidents import Incident, IncidentSettings, Phase, advance
 _SETTINGS = IncidentSettings(page_after=2, name_after=3, close_after_s=5.0)
 
 
-def _judged(service: str | None, verdict: Verdict | None = None) -> Diagnosis:
+def _judged(
+    service: str | None, verdict: Verdict | None = None, *, score: float = 9.0
+) -> Diagnosis:
     suspects = (
-        [Suspect(service=service, kind=Kind.ERRORS, score=9.0, share=0.9, noise=50.0)]
+        [Suspect(service=service, kind=Kind.ERRORS, score=score, share=0.9, noise=50.0)]
         if service
         else []
     )
@@ -71,6 +73,14 @@ def test_the_first_name_stays() -> None:
     assert seen[-1] is not None
     assert seen[-1].named == "a"
     assert seen[-1].diagnosis.suspects[0].service == "a"
+
+
+def test_a_repair_does_not_blur_what_was_seen() -> None:
+    """The judgement on the largest loss is kept; the weaker ones of the recovery are not."""
+    scores = (5.0, 6.0, 7.0, 9.0, 4.0, 2.0)
+    seen = _play(*[_judged("a", score=score) for score in scores])
+    assert seen[-1] is not None
+    assert seen[-1].diagnosis.suspects[0].score == 9.0
 
 
 def test_harm_without_a_culprit_pages_without_a_name() -> None:

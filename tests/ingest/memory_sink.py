@@ -16,6 +16,7 @@ class MemorySink:
         self.capacity = 1_000_000
         self.points: dict[tuple[str, int], float] = {}
         self.completed: list[int] = []
+        self.reach = (-(1 << 62), 1 << 62)
         self._handles: dict[str, int] = {}
         self._names: dict[int, str] = {}
 
@@ -52,6 +53,10 @@ class MemorySink:
             else:
                 self.points[name, int(stamp)] = float(value)
         return np.array(stale, dtype=np.intp)
+
+    def reach_ms(self, _newest_ms: int) -> tuple[int, int]:
+        """Any stamp within `reach`."""
+        return self.reach
 
     def complete(self, timestamp_ms: int) -> None:
         """Keep the stamp."""

@@ -2,10 +2,11 @@
 
 import pytest
 
-from breakwater.metrics.kernels import warm_up
+from breakwater.metrics import kernels, running
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_kernels() -> None:
     """Compile every kernel, or load it from the cache."""
-    warm_up()
+    kernels.warm_up()
+    running.warm_up()

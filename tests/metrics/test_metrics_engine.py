@@ -184,6 +184,16 @@ def test_limits_carry_count_and_limit() -> None:
         small.query("name,calls,:eq", start_ms=T0, end_ms=T0 + 11_000)
 
 
+def test_an_empty_window_of_decades_asks_for_no_memory() -> None:
+    """A line is bounded at the stored step too, before it is consolidated, also without series."""
+    made, _ = engine()
+    for program in ("name,nope,:eq,:sum", "name,nope,:eq,:max", "name,nope,:eq,:sum,1h,:offset"):
+        with pytest.raises(QueryLimitError, match=r"before consolidation: \d+ > 50000000"):
+            made.query(program, start_ms=0, end_ms=T0, step_ms=86_400_000)
+    by_app = "name,nope,:eq,(,nf.app,),:by"
+    assert made.query(by_app, start_ms=0, end_ms=T0, step_ms=86_400_000).lines == []
+
+
 def test_buckets_do_not_count_as_lines() -> None:
     """Percentiles of several lines may read more buckets than an answer may have lines."""
     made, clock = engine(max_lines=4)

@@ -1,5 +1,7 @@
 """The stack language: what a program means, and how it is told what is wrong with it."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from breakwater.metrics import QueryError, QuerySyntaxError, QueryValueError
 from breakwater.metrics.language.escapes import escape, number_text, unescape
 from breakwater.metrics.language.program import parse, parse_query, run
 from breakwater.metrics.language.registry import WORDS
+from breakwater.metrics.language.vocabulary import STANDARD
 
 
 def text(program: str) -> str:
@@ -130,6 +133,42 @@ def test_query_programs_give_one_query() -> None:
 
 
 def test_every_word_is_documented_by_its_signature() -> None:
-    """Each declaration says what it takes and what it leaves."""
-    assert len(WORDS) >= 90
-    assert all("--" in word.signature for words in WORDS.values() for word in words)
+    """Each declaration says what it takes, what it leaves and what it does."""
+    assert len(WORDS) >= 155
+    for word in (each for words in STANDARD.words.values() for each in words):
+        assert "--" in word.signature
+        assert word.summary.endswith("."), word.name
+
+
+def test_the_reference_lists_every_word() -> None:
+    """docs/formats/stack-language.md has a row for each word, with its signatures."""
+    document = Path(__file__).parents[2] / "docs" / "formats" / "stack-language.md"
+    rows = {
+        line.split("`")[1]: line for line in document.read_text().splitlines() if "| `:" in line
+    }
+    assert rows.keys() == {f":{name}" for name in STANDARD.words}
+    for name, words in STANDARD.words.items():
+        for word in words:
+            if f":{name}" in rows and word.family != "style" and len(words) == 1:
+                assert " ".join(word.signature.split()) in rows[f":{name}"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("%2$s-%1$s", "b-7"),
+        ("%s%%%S", "7%B"),
+        ("%05.1f", "007.0"),
+        ("%x", "7"),
+        ("%4d|%-3s|", "   7|b  |"),
+    ],
+)
+def test_format_fills_patterns(pattern: str, text: str) -> None:
+    """Placeholders take the values in turn, or by their number."""
+    assert run(f"{pattern},(,7,b,),:format") == [text]
+
+
+def test_sides_that_cannot_be_joined_are_refused_where_they_meet() -> None:
+    """Groupings of which neither holds the other have no lines in common."""
+    with pytest.raises(QueryValueError, match=r"\(,k,\) and \(,j,\)"):
+        run("name,a,:eq,(,k,),:by,name,a,:eq,(,j,),:by,:add")

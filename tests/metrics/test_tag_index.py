@@ -1,5 +1,9 @@
 """The tag index against a naive scan."""
 
+from collections import UserDict
+from collections.abc import Callable
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -117,6 +121,51 @@ def test_a_pattern_is_tried_on_a_bounded_number_of_values() -> None:
     assert index.rows(Regex("name", pattern("b[13]"))).tolist() == [1, 3]
 
 
+class _Meddling(str):
+    """A value that, when it is compared, lets another thread's work happen in between."""
+
+    __slots__ = ()
+    meddle: ClassVar[Callable[[], None]]
+
+    def __lt__(self, other: str) -> bool:
+        type(self).meddle()
+        return str.__lt__(self, other)
+
+
+def test_a_value_that_comes_while_a_reader_sorts_is_seen_by_the_next() -> None:
+    """What a reader sorted before the writer went on is not kept as the present set."""
+    index = TagIndex()
+    for row, value in enumerate(("b", "a")):
+        index.add(row, {"name": _Meddling(value)})
+    still_to_come = [2]
+
+    def write() -> None:
+        while still_to_come:
+            index.add(still_to_come.pop(), {"name": "c"})
+
+    _Meddling.meddle = write
+    index.values("name")
+    assert index.values("name") == ["a", "b", "c"]
+
+
+def test_a_row_that_is_found_has_its_place_in_the_table() -> None:
+    """A reader between two steps of an addition never finds a row that has no codes yet."""
+    index = TagIndex()
+
+    class Watched(UserDict[str, str]):
+        """Tags that let a reader look after each of them was entered."""
+
+        def __getitem__(self, key: str) -> str:
+            """The value, with a reader in between."""
+            found = index.rows(Equal("name", "a"))
+            assert (index.codes(found, "name") >= 0).all()
+            return self.data[key]
+
+    for row in (0, 1_000_000):  # the second is far beyond the table as it is
+        index.add(row, Watched({"name": "a", "nf.zone": "b", "node": str(row)}))
+    assert index.rows(Equal("name", "a")).tolist() == [0, 1_000_000]
+
+
 @given(st.lists(TAGS, max_size=20, unique_by=lambda tags: tuple(sorted(tags.items()))), QUERIES)
 def test_could_match_never_rules_out_what_matches(tags: list[dict[str, str]], query: Query) -> None:
     """A query that matches a tag map could match every part of that map."""
@@ -124,3 +173,36 @@ def test_could_match_never_rules_out_what_matches(tags: list[dict[str, str]], qu
         if query.matches(each):
             for key in each:
                 assert query.could_match({k: v for k, v in each.items() if k != key})
+
+
+def same(one: TagIndex, other: TagIndex) -> bool:
+    """Whether rows, tags and every look-up of two indexes agree."""
+    held = one.rows_in_use == other.rows_in_use and one.keys() == other.keys()
+    held = held and one.pair_count == other.pair_count
+    for key in one.keys():  # noqa: SIM118 - not a dict
+        held = held and one.values(key) == other.values(key)
+        for value in one.values(key):
+            held = held and one.rows_of(Equal(key, value)) == other.rows_of(Equal(key, value))
+    for row in one.rows_in_use:
+        held = held and one.tags_of(row) == other.tags_of(row)
+        held = held and other.row_of(one.tags_of(row)) == row
+    return held
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 30), st.integers(0, 3)), max_size=60))
+def test_an_image_restores_the_same_index(changes: list[tuple[bool, int, int]]) -> None:
+    """What is restored from an image is the same, and goes on like the original."""
+    index = TagIndex()
+    for is_added, row, kind in changes:
+        if is_added and row not in index.rows_in_use:
+            index.add(row, {"name": f"m{kind}", "row": f"r{row}", f"only{row}": "x"})
+        elif not is_added and row in index.rows_in_use:
+            index.remove(row)
+    again = TagIndex()
+    again.restore(index.image())
+    assert same(index, again)
+    for each in (index, again):
+        each.add(1000, {"name": "m1", "new": "y"})
+        for row in list(each.rows_in_use)[:3]:
+            each.remove(row)
+    assert same(index, again)

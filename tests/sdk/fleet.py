@@ -31,6 +31,7 @@ class Platform:
         self.rules: list[dict[str, Any]] = []
         self.garbage: bytes | None = None
         self.error: int | None = None
+        self.token = ""
         self.is_silent = False
         self.is_stopping = False
         self.connections: list[socket.socket] = []
@@ -48,7 +49,11 @@ class Platform:
 
             def handle_any(self) -> None:
                 length = int(self.headers.get("content-length", "0"))
-                status, body = platform.answer(self.command, self.path, self.rfile.read(length))
+                told = self.rfile.read(length)
+                if platform.token not in self.headers.get("authorization", ""):
+                    status, body = 401, b""
+                else:
+                    status, body = platform.answer(self.command, self.path, told)
                 self.send_response(status)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()

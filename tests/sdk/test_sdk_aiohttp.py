@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from tests.sdk.fleet import MeterListener, Platform, instance, serving
+from tests.sdk.fleet import PATIENCE_S, MeterListener, Platform, instance, serving
 
 from breakwater.model import Instance, Status, SystemClock
 from breakwater.sdk import (
@@ -99,12 +99,12 @@ async def gateway(service_of: Callable[..., Service], anyio_backend: str) -> Asy
 
 
 def account(gateway: Service, *ports: int, **options: Any) -> Client:
-    """A client for instances account-0, account-1 ... on these ports."""
+    """A client for instances account-0, account-1 ... on these ports; patient unless told so."""
     fixed = [
         Instance(service="account", instance_id=f"account-{n}", host="127.0.0.1", port=port)
         for n, port in enumerate(ports)
     ]
-    return gateway.client("account", instances=fixed, **options)
+    return gateway.client("account", instances=fixed, **{"timeout_s": PATIENCE_S, **options})
 
 
 async def failing(client: Client, path: str, **options: Any) -> CallError:
@@ -145,15 +145,15 @@ async def test_the_callee_is_told_who_calls_and_how_long_it_has(
     gateway: Service, port: int, callee: Callee
 ) -> None:
     """Identity, deadline, trace and criticality travel as headers."""
-    client = account(gateway, port, timeout_s=5.0)
+    client = account(gateway, port, timeout_s=100.0)
     await client.get("/status/200")
-    with deadline(2.0):
+    with deadline(50.0):
         await client.get("/status/200", criticality=Criticality.SHEDDABLE)
     first, second = callee.headers
     assert (first["breakwater-caller"], first["breakwater-caller-node"]) == ("gateway", "gateway-1")
-    assert 4000 < float(first["breakwater-deadline-ms"]) <= 5000
+    assert 50_000 < float(first["breakwater-deadline-ms"]) <= 100_000
     assert first["traceparent"].startswith("00-")
-    assert 1000 < float(second["breakwater-deadline-ms"]) <= 2000
+    assert 0 < float(second["breakwater-deadline-ms"]) <= 50_000
     assert second["baggage"] == "bw.criticality=sheddable"
 
 
@@ -255,10 +255,10 @@ async def test_a_hanging_callee_is_left_at_the_limit(
 
 
 async def test_the_callers_deadline_cuts_the_limit(gateway: Service, port: int) -> None:
-    """With 50 ms left nobody waits five seconds, and it is not held against the callee."""
+    """With 0.2 s left nobody waits a minute, and it is not held against the callee."""
     config = BreakerConfig(minimum_calls=1)
-    client = account(gateway, port, timeout_s=5.0, breaker=config)
-    with deadline(0.05):
+    client = account(gateway, port, timeout_s=60.0, breaker=config)
+    with deadline(0.2):
         assert (await failing(client, "/hang")).status is Status.TIMEOUT
     breaker = client.stats().breaker
     assert breaker is not None
@@ -285,8 +285,9 @@ async def test_a_cancelled_call_is_recorded_and_stays_cancelled(
     """Cancellation is never swallowed, and every permit comes back."""
     client = account(gateway, port, max_concurrent=1)
     call = asyncio.ensure_future(client.get("/hang"))
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(call), 0.05)
+    async with asyncio.timeout(PATIENCE_S):
+        while client.stats().attempts == 0:  # noqa: ASYNC110 - a count raises no event
+            await asyncio.sleep(0.005)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -500,10 +501,10 @@ async def test_a_slow_edge_shows_on_the_clients_clock(
 ) -> None:
     """The delay lies before sending, and the callee is given only what time is left."""
     await put_in_force(gateway, platform, outbound("delay", delay_ms=60.0, peer="account"))
-    await account(gateway, port, timeout_s=1.0).get("/status/200")
+    await account(gateway, port, timeout_s=10.0).get("/status/200")
     line = await asyncio.to_thread(meters.wait_for, "ipc.client.call", "injected=true")
-    assert float(line.rpartition(":")[2]) >= 0.06
-    assert float(callee.headers[0]["breakwater-deadline-ms"]) <= 940
+    assert float(line.rpartition(":")[2]) >= 0.055  # timers may fire a clock tick early
+    assert float(callee.headers[0]["breakwater-deadline-ms"]) <= 9_945
 
 
 async def test_an_injected_error_is_not_sent(

@@ -19,6 +19,9 @@ from tests.sdk.fleet import PATIENCE_S, MeterListener, Platform, serving
 from breakwater.model import SystemClock
 from breakwater.sdk import Service, baggage, current, remaining_s
 
+AFTERWARDS_S = 1.0
+"""How long work goes on behind an answer: longer than any answer takes on a busy machine."""
+
 
 class Backend:
     """An application whose handlers tell what happened to them."""
@@ -81,7 +84,7 @@ class Backend:
         """Answer, and work on afterwards for longer than a request is left unwatched."""
 
         async def work() -> None:
-            await asyncio.sleep(0.12)
+            await asyncio.sleep(AFTERWARDS_S)
             self.after.set()
 
         return Response(background=BackgroundTask(work))
@@ -183,12 +186,12 @@ async def test_the_context_of_the_caller_is_there(url: str) -> None:
     """Deadline, trace, baggage and criticality are bound while the handler runs."""
     _, body = await get(
         f"{url}/context",
-        breakwater_deadline_ms="5000",
+        breakwater_deadline_ms="60000",
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         baggage="cell=b,bw.criticality=sheddable",
     )
     seen = json.loads(body)
-    assert 4 < seen.pop("left_s") < 5
+    assert 30 < seen.pop("left_s") < 60
     assert seen == {
         "trace": "0af7651916cd43dd8448eb211c80319c",
         "level": "sheddable",
@@ -243,6 +246,7 @@ async def test_a_body_reaches_a_handler_that_reads_late(url: str) -> None:
         assert await response.read() == body
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_work_after_the_answer_is_not_cancelled(
     url: str, meters: MeterListener, backend: Backend
@@ -251,7 +255,7 @@ async def test_work_after_the_answer_is_not_cancelled(
     assert (await get(f"{url}/background"))[0] == 200
     assert await asyncio.to_thread(backend.after.wait, PATIENCE_S)
     line = meters.wait_for("ipc.endpoint=background", "ipc.status=success")
-    assert float(line.rpartition(":")[2]) < 0.12
+    assert float(line.rpartition(":")[2]) < AFTERWARDS_S
 
 
 @pytest.mark.anyio
@@ -299,6 +303,32 @@ async def test_an_application_without_lifespan_is_served_too(
     with serving(service.asgi(bare)) as port:
         platform.wait_for(lambda: "cdn-1" in platform.leases)
         assert (await get(f"http://127.0.0.1:{port}/x"))[0] == 204
+    assert platform.leases == {}
+
+
+@pytest.mark.anyio
+async def test_an_application_that_cannot_start_takes_no_lease(
+    service: Service, platform: Platform
+) -> None:
+    """A failed start is passed on as it is; the instance must not be found as if it were up."""
+    heard: list[str] = []
+
+    async def broken(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+        raise RuntimeError("no database")
+
+    async def receive() -> dict[str, str]:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        heard.append(message["type"])
+
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(RuntimeError, match="no database"):
+            await service.asgi(broken)({"type": "lifespan"}, receive, send)
+    assert heard == ["lifespan.startup.failed"]
+    assert not service.stats().is_started
     assert platform.leases == {}
 
 
@@ -390,13 +420,17 @@ async def test_an_injected_delay_lies_within_the_servers_clock(
 @pytest.mark.slow
 @pytest.mark.anyio
 async def test_an_injected_hang_ends_with_the_deadline_or_the_client(
-    url: str, meters: MeterListener, rules: Callable[..., None]
+    url: str, meters: MeterListener, rules: Callable[..., None], service: Service
 ) -> None:
     """504 when the time is up; cancelled when the client leaves before."""
     rules(inbound("hang"))
     assert (await get(f"{url}/v1/titles/7", breakwater_deadline_ms="40"))[0] == 504
     meters.wait_for("ipc.failure.injected=true", "ipc.status=timeout")
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.1):
-            await get(f"{url}/v1/titles/7")
+    hung = asyncio.ensure_future(get(f"{url}/v1/titles/7"))
+    async with asyncio.timeout(PATIENCE_S):
+        while service.stats().faults.calls_hit < 2:  # noqa: ASYNC110 - a count raises no event
+            await asyncio.sleep(0.005)
+    hung.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hung
     await asyncio.to_thread(meters.wait_for, "ipc.failure.injected=true", "ipc.status=cancelled")

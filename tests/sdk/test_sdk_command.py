@@ -170,6 +170,20 @@ async def test_a_fallback_may_be_a_coroutine_function(clock: FakeClock) -> None:
 
 
 @pytest.mark.anyio
+async def test_an_awaited_fallback_counts_by_how_it_ends(clock: FakeClock) -> None:
+    """One that fails while it is awaited has not answered."""
+
+    async def broken(_error: Exception) -> int:
+        raise KeyError
+
+    command = guard(clock, fallback=broken)
+    with pytest.raises(KeyError):
+        await command.call(fail_async)
+    calls = command.stats().calls
+    assert (calls["fallback"], calls["fallback_failure"]) == (0, 1)
+
+
+@pytest.mark.anyio
 async def test_the_bulkhead_refuses_the_call_too_many(clock: FakeClock) -> None:
     """Two calls may be under way; the third is refused at once, and a permit comes back."""
     command = guard(clock, max_concurrent=2)

@@ -270,6 +270,20 @@ def test_a_lease_outlives_the_platform(
     assert lease.stats().failures > 0
 
 
+def test_a_platform_with_tokens_is_shown_one(
+    platform: Platform, service_of: Callable[..., Service]
+) -> None:
+    """The lease and the long polls all carry the token, or nobody would be let in."""
+    platform.token = "bw_secret"
+    with service_of("cdn", port=9, token="bw_secret") as service:
+        platform.wait_for(lambda: "cdn-1" in platform.leases)
+        platform.wait_for(lambda: platform.count("GET", "/registry/") > 0)
+        platform.wait_for(lambda: platform.count("GET", "/faults/") > 0)
+        assert service.settings.platform is not None
+        assert service.settings.platform.token == "bw_secret"
+    assert platform.leases == {}
+
+
 def test_without_a_port_there_is_no_lease(
     platform: Platform, service_of: Callable[..., Service]
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -225,3 +226,19 @@ def test_rules_come_from_the_platform_and_outlive_it(
         platform.stop()
         assert len(book.inbound) == 1
     assert service.stats().faults.rules == 0
+
+
+def test_a_service_that_starts_again_obeys_the_rules_in_force(
+    platform: Platform, service_of: Callable[..., Service]
+) -> None:
+    """Stopping lets go of the rules, so the first question after a start asks for all of them."""
+    service = service_of("cdn")
+    ends_ms = SystemClock().now_ms() + 60_000
+    platform.set_rules(rule(FakeClock(), expires_ms=ends_ms, instance="cdn-1"))
+    asked = "instance=cdn-1&wait_s=20&revision=1"
+    for _ in range(2):
+        before = platform.count("GET", asked)
+        with service:
+            platform.wait_for(partial(lambda n: platform.count("GET", asked) > n, before))
+            assert service.stats().faults.rules == 1
+        assert service.stats().faults.rules == 0

@@ -159,7 +159,7 @@ def test_lines_of_many_threads_all_arrive(sender: LineSender, meters: MeterListe
 def test_what_cannot_be_sent_is_dropped_and_counted() -> None:
     """A sender with nowhere to send to costs lines, not the service."""
     nowhere = LineSender(Address(host="127.0.0.1", port=1))
-    nowhere._opened()
+    nowhere._opened(may_wait=False)
     broken = nowhere._socket
     assert broken is not None
     broken.close()
@@ -170,6 +170,31 @@ def test_what_cannot_be_sent_is_dropped_and_counted() -> None:
     off.write("c:plays:1\n")
     off.close()
     assert off.stats().dropped_lines == 1
+
+
+def test_a_line_never_waits_for_a_name(
+    meters: MeterListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host name is looked up by the agent's flush, never by whoever writes a line."""
+    looked_up: list[str] = []
+    look_up = socket.getaddrinfo
+
+    def slow_look_up(host: str, port: int, **options: int) -> object:
+        if not options.get("flags", 0) & socket.AI_NUMERICHOST:
+            looked_up.append(host)
+        return look_up(host, port, family=socket.AF_INET, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow_look_up)
+    sender = LineSender(Address(host="localhost", port=int(meters.url.rpartition(":")[2])))
+    for _ in range(DATAGRAM_BYTES):
+        sender.write("c:early:1\n")
+    assert looked_up == []
+    assert sender.stats().dropped_lines > 0
+    sender.write("c:late:1\n")
+    sender.flush()
+    assert looked_up == ["localhost"]
+    meters.wait_for("c:late")
+    sender.close()
 
 
 def test_nobody_listening_does_not_hurt(meters: MeterListener) -> None:

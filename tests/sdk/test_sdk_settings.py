@@ -55,6 +55,7 @@ def test_none_switches_platform_and_meters_off() -> None:
         ("a b", {}, "BREAKWATER_SERVICE"),
         ("x", {"port": "70000"}, "BREAKWATER_PORT"),
         ("x", {"port": "http"}, "BREAKWATER_PORT"),
+        ("x", {"token": "two words"}, "BREAKWATER_TOKEN"),
         ("x", {"url": "ftp://h:1"}, "BREAKWATER_URL"),
         ("x", {"url": "http://h"}, "BREAKWATER_URL"),
         ("x", {"metrics": "udp://h:99999"}, "BREAKWATER_METRICS"),

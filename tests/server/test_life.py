@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from click.testing import CliRunner
+
+from breakwater.server.commands import token
 
 if TYPE_CHECKING:
     from tests.server.conftest import RunningServer
@@ -130,6 +133,22 @@ def test_a_data_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "data" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_ready_file_that_cannot_be_written(tmp_path: Path) -> None:
+    """It is refused before anything is started, not after."""
+    refused = serve(tmp_path, "--port", "0", "--udp-port", "0", "--ready-file", "none/ready.json")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("breakwater: the ready file none/ready.json cannot be written")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("name", ["", "x" * 81])
+def test_a_token_has_a_name_that_the_settings_take(name: str) -> None:
+    """No entry is printed that the next start would refuse."""
+    answer = CliRunner().invoke(token, [name])
+    assert answer.exit_code == 2
+    assert "a name has 1 to 80 characters" in answer.output
 
 
 @pytest.fixture

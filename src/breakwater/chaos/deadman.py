@@ -47,11 +47,10 @@ def main() -> int:
     ttl_s = float(sys.argv[1])
     pairs = (victim.split(":") for victim in sys.argv[2:])
     held = [hold(int(pid), int(ticks)) for pid, ticks in pairs]
+    asked_to_end = _signals_as_bytes()
     try:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, _leave)
         os.write(1, b"ready\n")
-        select.select([0], [], [], ttl_s)
+        select.select([0, asked_to_end], [], [], ttl_s)
     finally:
         for pidfd in held:
             if pidfd is not None:
@@ -59,8 +58,18 @@ def main() -> int:
     return 0
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
+def _signals_as_bytes() -> int:
+    """A pipe that polite signals write to: an exception could interrupt the continuing itself."""
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _take_note)
+    return readable
+
+
+def _take_note(_number: int, _frame: FrameType | None) -> None:
+    """Nothing more: the byte in the pipe ends the wait."""
 
 
 def _continue(pidfd: int) -> None:

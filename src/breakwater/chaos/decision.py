@@ -35,6 +35,7 @@ _OPTIONAL: Final = sorted({field for fields in TAKES.values() for field in field
 _MAX_DELAY_MS: Final = 60_000.0
 _MAX_HEADERS: Final = 16
 _MAX_TEXT: Final = 500
+_MAX_NAME: Final = 256  # of what stands in the journal as actor and target
 _EPOCH_SLACK_S: Final = 2.0
 _RULE_KINDS: Final = {
     ChaosKind.LATENCY: FaultKind.DELAY,
@@ -98,6 +99,11 @@ def _check_fields(request: FaultRequest) -> None:
 
 
 def _check_values(request: FaultRequest) -> None:
+    for field, name in (("service", request.service), ("actor", request.actor)):
+        if not name.strip() or len(name) > _MAX_NAME or not name.isprintable():
+            raise InvalidFaultError(
+                f"{field} must be 1 to {_MAX_NAME} printable characters, is {name[:40]!r}"
+            )
     _check_range("percent", request.percent, above=0.0, most=100.0)
     _check_range("delay_ms", request.delay_ms, above=0.0, most=_MAX_DELAY_MS)
     _check_range("jitter_ms", request.jitter_ms, above=-1e-9, most=_MAX_DELAY_MS)

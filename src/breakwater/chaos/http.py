@@ -1,7 +1,6 @@
 """The routes of chaos: start, list and undo faults, and the rules that services poll."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
@@ -20,12 +19,20 @@ from breakwater.chaos.errors import (
 from breakwater.chaos.fault import ChaosKind, FaultRequest
 from breakwater.chaos.injector import Chaos
 from breakwater.model import BreakwaterError, InvalidInputError
+from breakwater.web import (
+    BodyTooLargeError,
+    answering_errors,
+    bounded_body,
+    error_answer,
+    json_answer,
+)
 
 _MAX_BODY_BYTES: Final = 64 << 10
 _DEFAULT_WAIT_S: Final = 0.0
 _STATUS: Final[tuple[tuple[type[BreakwaterError], int], ...]] = (
     (UnknownTargetError, 404),
     (UnknownFaultError, 404),
+    (BodyTooLargeError, 413),
     (InvalidInputError, 400),
     (LeashedError, 403),
     (BlastRadiusError, 403),
@@ -34,8 +41,6 @@ _STATUS: Final[tuple[tuple[type[BreakwaterError], int], ...]] = (
     (BreakwaterError, 503),
 )
 _decode = msgspec.json.Decoder(FaultRequest).decode
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def routes(chaos: Chaos) -> list[BaseRoute]:
@@ -46,13 +51,17 @@ def routes(chaos: Chaos) -> list[BaseRoute]:
     GET /api/v1/faults/rules?service=&instance=&revision=&wait_s=
     """
     faults = _FaultEndpoints(chaos)
+    table = [
+        ("POST", "/api/v1/chaos/faults", faults.start),
+        ("GET", "/api/v1/chaos/faults", faults.show_all),
+        ("DELETE", "/api/v1/chaos/faults", faults.undo_all),
+        ("GET", "/api/v1/chaos/faults/{id}", faults.show),
+        ("DELETE", "/api/v1/chaos/faults/{id}", faults.undo),
+        ("GET", "/api/v1/faults/rules", faults.rules),
+    ]
     return [
-        Route("/api/v1/chaos/faults", _guarded(faults.start), methods=["POST"]),
-        Route("/api/v1/chaos/faults", _guarded(faults.show_all), methods=["GET"]),
-        Route("/api/v1/chaos/faults", _guarded(faults.undo_all), methods=["DELETE"]),
-        Route("/api/v1/chaos/faults/{id}", _guarded(faults.show), methods=["GET"]),
-        Route("/api/v1/chaos/faults/{id}", _guarded(faults.undo), methods=["DELETE"]),
-        Route("/api/v1/faults/rules", _guarded(faults.rules), methods=["GET"]),
+        Route(path, answering_errors(act, _status_of), methods=[method])
+        for method, path, act in table
     ]
 
 
@@ -61,28 +70,26 @@ class _FaultEndpoints:
         self._chaos = chaos
 
     async def start(self, request: Request) -> Response:
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MAX_BODY_BYTES:
-                return _error(413, f"a fault request may have {_MAX_BODY_BYTES} bytes")
-        wanted = _parse(body)
+        wanted = _parse(await bounded_body(request, _MAX_BODY_BYTES))
         if _flag(request, "dry_run"):
-            return _json(self._chaos.preview(wanted))
-        return _json(await self._chaos.inject(wanted), status=201)
+            return json_answer(self._chaos.preview(wanted))
+        try:
+            return json_answer(await self._chaos.inject(wanted), 201)
+        except LeashedError as error:
+            return error_answer(_status_of(error), str(error), plan=error.plan)
 
     async def show_all(self, request: Request) -> Response:
         faults = self._chaos.faults(active_only=_flag(request, "active"))
-        return _json({"leashed": self._chaos.stats().leashed, "faults": faults})
+        return json_answer({"leashed": self._chaos.stats().leashed, "faults": faults})
 
     async def show(self, request: Request) -> Response:
-        return _json(self._chaos.find(request.path_params["id"]))
+        return json_answer(self._chaos.find(request.path_params["id"]))
 
     async def undo(self, request: Request) -> Response:
-        return _json(await self._chaos.undo(request.path_params["id"]))
+        return json_answer(await self._chaos.undo(request.path_params["id"]))
 
     async def undo_all(self, _request: Request) -> Response:
-        return _json({"undone": await self._chaos.undo_all()})
+        return json_answer({"undone": await self._chaos.undo_all()})
 
     async def rules(self, request: Request) -> Response:
         query = request.query_params
@@ -92,21 +99,11 @@ class _FaultEndpoints:
         revision = int(_number(request, "revision", -1))
         wait_s = _number(request, "wait_s", _DEFAULT_WAIT_S)
         instance = query.get("instance") or None
-        return _json(await self._chaos.wait_rules(service, instance, revision, wait_s))
+        return json_answer(await self._chaos.wait_rules(service, instance, revision, wait_s))
 
 
-def _guarded(endpoint: Endpoint) -> Endpoint:
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except LeashedError as error:
-            return _error(403, str(error), plan=error.plan)
-        except BreakwaterError as error:
-            return _error(
-                next(code for kind, code in _STATUS if isinstance(error, kind)), str(error)
-            )
-
-    return answer
+def _status_of(error: BreakwaterError) -> int:
+    return next(code for kind, code in _STATUS if isinstance(error, kind))
 
 
 def _parse(body: bytes) -> FaultRequest:
@@ -114,7 +111,7 @@ def _parse(body: bytes) -> FaultRequest:
         return _decode(body)
     except msgspec.ValidationError as error:
         raise InvalidFaultError(f"{error}; {_allowed(str(error))}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidFaultError(f"the body is not JSON: {error}") from error
 
 
@@ -142,11 +139,3 @@ def _number(request: Request, name: str, default: float) -> float:
     except ValueError:
         pass
     raise InvalidFaultError(f"the query parameter '{name}' is '{text[:40]}', must be a number")
-
-
-def _json(value: Any, status: int = 200) -> Response:  # Any: whatever msgspec encodes
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
-
-
-def _error(status: int, message: str, **more: Any) -> Response:  # Any: as for _json
-    return _json({"type": "error", "message": message, **more}, status)

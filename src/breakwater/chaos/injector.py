@@ -293,7 +293,7 @@ class Chaos:
         for fault_id in fault_ids:
             try:
                 healed.append(await self._heal(fault_id, state))
-            except UndoFailedError as error:
+            except (UndoFailedError, OSError) as error:  # OSError: no descriptor is left, perhaps
                 failures.append(f"{fault_id}: {error}")
         for fault in healed:
             await self._chronicle.end(fault)

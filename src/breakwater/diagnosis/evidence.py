@@ -22,7 +22,6 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     accounts: Accounts
     lineup: Lineup
     signal: Signal
-    traffic: Signal | None
 
 
 def gather_evidence(findings: Findings, suspect: Suspect) -> list[Evidence]:
@@ -38,10 +37,10 @@ def ruled_out(findings: Findings, suspect: Suspect) -> list[str]:
     """What else could have done it and did not, with the number that clears it."""
     window, accounts = findings.window, findings.accounts
     lines = []
-    if findings.traffic is None:
-        users = total(window.client_calls)[root_edges(window.edges)].sum(axis=0)
-        before, after = _rates(users, findings)
-        lines.append(f"traffic: requests from users unchanged ({before:.1f}/s, now {after:.1f}/s)")
+    users = total(window.client_calls)[root_edges(window.edges)].sum(axis=0)
+    before, after = _rates(users, findings)
+    if abs(after - before) < 0.2 * before:
+        lines.append(f"traffic: requests from users as before ({before:.1f}/s, now {after:.1f}/s)")
     callees = [edge.callee for edge in window.edges if edge.caller == suspect.service]
     for callee in callees:
         at = accounts.services.index(callee)
@@ -50,11 +49,12 @@ def ruled_out(findings: Findings, suspect: Suspect) -> list[str]:
             f"its callee {callee}: lost {max(own, 0.0) * 1000 / window.step_ms:.2f} "
             f"request-seconds/s on its own account"
         )
+    callers = [edge.caller for edge in window.edges if edge.callee == suspect.service]
     lines += _waiting_callers(findings, suspect)
     lines += [
         f"{other.service}: only {other.share:.0%} of the loss is its own"
         for other in findings.lineup.suspects[1:4]
-        if other.service not in callees and other.share >= 0.01
+        if other.service not in (*callees, *callers) and other.share >= 0.01
     ]
     states = [s for s in findings.lineup.states if s.service == suspect.service]
     if suspect.instance is None and len(states) > 1:

@@ -11,12 +11,14 @@ Array = NDArray[np.float64]
 
 _CONCENTRATED = 0.8
 _SILENT_STEPS = 3
+_LATEST = 3
+"""A report of use covers the second before it, so the first ones after an onset still look idle."""
 
 
 class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
     """One instance since the onset; `loss` is lost request-seconds per second at it.
 
-    cpu and stall_s are means before and after; NaN when nothing was reported.
+    cpu is the mean before and the latest after, stall_s the means; NaN when nothing was reported.
     """
 
     service: str
@@ -41,7 +43,7 @@ def instance_states(window: CallWindow, accounts: Accounts) -> list[InstanceStat
         loss = float(
             (accounts.instance_s[at, after] + accounts.instance_failed[at, after]).mean() / step_s
         )
-        cpu = (_mean(window.cpu[at, before]), _mean(window.cpu[at, after]))
+        cpu = (_mean(window.cpu[at, before]), _mean(window.cpu[at, after], latest=_LATEST))
         stall = (_mean(window.stall_s[at, before]), _mean(window.stall_s[at, after]))
         states.append(
             InstanceState(
@@ -70,8 +72,9 @@ def concentrated_on(states: list[InstanceState]) -> InstanceState | None:
     return worst if worst.loss >= _CONCENTRATED * whole else None
 
 
-def _mean(values: Array) -> float:
-    known = values[np.isfinite(values)]
+def _mean(values: Array, *, latest: int = 0) -> float:
+    """Mean of what was reported, or of the `latest` reports of it; NaN when nothing was."""
+    known = values[np.isfinite(values)][-latest:]
     return float(known.mean()) if len(known) else float("nan")
 
 

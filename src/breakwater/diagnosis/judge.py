@@ -129,9 +129,7 @@ def _accuse(
     traffic = next((s for s in signals if s.kind is SignalKind.TRAFFIC), None)
     verdict, why = _decide(lineup, limits, traffic, window, accounts)
     top = lineup.suspects[0] if lineup.suspects else None
-    findings = Findings(
-        window=window, accounts=accounts, lineup=lineup, signal=first, traffic=traffic
-    )
+    findings = Findings(window=window, accounts=accounts, lineup=lineup, signal=first)
     named = verdict is Verdict.CULPRIT and top is not None
     return Diagnosis(
         verdict=verdict,

@@ -55,34 +55,36 @@ def line_up(window: CallWindow, accounts: Accounts) -> Lineup:
     for at, service in enumerate(accounts.services):
         if service not in losses:
             continue
-        wait, gap, failed = rates[service]
-        hops.append(
-            HopImpact(
-                service=service,
-                calls_per_s=float(sum(calls[e] for e in _into(window, service))),
-                own_wait_s=float(wait),
-                gap_s=float(gap),
-                own_failed_per_s=float(failed),
-                share=scores[service] / whole,
-            )
+        wait, gap, failed = (float(part) for part in rates[service])
+        share = scores[service] / whole
+        hop = HopImpact(
+            service=service,
+            calls_per_s=float(sum(calls[e] for e in _into(window, service))),
+            own_wait_s=wait,
+            gap_s=gap,
+            own_failed_per_s=failed,
+            share=share,
         )
-        found = losses[service]
-        kind = classify(found)
-        suspects.append(
-            Suspect(
-                service=service,
-                kind=kind,
-                score=scores[service],
-                share=scores[service] / whole,
-                noise=_noise(series[at].sum(axis=0), accounts, scores[service]),
-                instance=found.instance.instance if found.instance else None,
-                edge=str(found.edge) if found.edge and kind is Kind.SLOW_EDGE else None,
-                classes=found.classes,
-            )
-        )
+        hops.append(hop)
+        noise = _noise(series[at].sum(axis=0), accounts, scores[service])
+        suspects.append(_suspect(losses[service], scores[service], share, noise))
     suspects.sort(key=lambda suspect: (-suspect.score, suspect.service))
     hops.sort(key=lambda hop: (-hop.share, hop.service))
     return Lineup(suspects=suspects, hops=hops, states=states, losses=losses)
+
+
+def _suspect(found: Losses, score: float, share: float, noise: float) -> Suspect:
+    kind = classify(found)
+    return Suspect(
+        service=found.service,
+        kind=kind,
+        score=score,
+        share=share,
+        noise=noise,
+        instance=found.instance.instance if found.instance else None,
+        edge=str(found.edge) if found.edge and kind is Kind.SLOW_EDGE else None,
+        classes=found.classes,
+    )
 
 
 def _charge_gaps(

@@ -54,7 +54,9 @@ def run_demo(scenario: Scenario, settings: DemoSettings) -> int:
 async def _perform(
     stage: Stage, scenario: Scenario, settings: DemoSettings, display: Display, clock: Clock
 ) -> int:
-    display.note(f"{len(stage.specs)} processes serve {settings.rps:.0f} edge requests a second")
+    display.note(
+        f"ready: {len(stage.specs)} processes serve {settings.rps:.0f} edge requests a second"
+    )
     rounds = RoundSettings(calm_s=25.0, name_s=40.0, recover_s=30.0)
     async with anyio.create_task_group() as group:
         group.start_soon(follow, stage, display, clock)

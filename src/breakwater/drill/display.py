@@ -45,6 +45,9 @@ class Display:
         self._started_s = clock.monotonic_s()
         self._done: list[tuple[float, str, str]] = []
         self._now = ""
+        self._progress = ""
+        self._since_s = 0.0
+        self._style = ""
         self.pulse = Pulse()
         self._live = Live(
             self, console=console, refresh_per_second=4, transient=False, auto_refresh=True
@@ -60,20 +63,20 @@ class Display:
 
     def close(self) -> None:
         """Leave the last state on the screen and stop drawing; may be called twice."""
-        self._now = ""
+        self._settle()
         if self._live.is_started:
             self._live.stop()
 
     def say(self, text: str, style: str = "") -> None:
         """Begin the next phase: what was going on becomes a line of the past."""
-        if self._now:
-            self._done.append((self.elapsed_s, self._now, ""))
-        self._now = text
+        self._settle()
+        self._now, self._since_s, self._style = text, self.elapsed_s, style
         if not self._console.is_terminal:
             self._console.print(f"[{self.elapsed_s:6.1f} s] {text}", style=style, highlight=False)
 
     def note(self, text: str, style: str = "") -> None:
-        """A line that happened, without ending the phase."""
+        """A line that happened; what was going on becomes a line of the past before it."""
+        self._settle()
         self._done.append((self.elapsed_s, text, style))
         if not self._console.is_terminal:
             self._console.print(f"[{self.elapsed_s:6.1f} s] {text}", style=style, highlight=False)
@@ -81,9 +84,14 @@ class Display:
     def on_fleet(self, event: FleetEvent) -> None:
         """Show the fleet coming up and processes going away unasked."""
         if event.kind is FleetEventKind.READY:
-            self._now = f"starting platform and fleet: {event.ready} of {event.total} ready"
+            self._progress = f": {event.ready} of {event.total} ready"
         elif event.kind is FleetEventKind.EXITED and not event.expected:
             self.note(f"{event.name} ended: {event.detail}", "yellow")
+
+    def _settle(self) -> None:
+        if self._now:
+            self._done.append((self._since_s, self._now, self._style))
+        self._now = self._progress = ""
 
     @property
     def elapsed_s(self) -> float:
@@ -97,7 +105,9 @@ class Display:
             for at, text, style in self._done[-14:]
         ]
         if self._now:
-            lines.append(Text(f"{self.elapsed_s:6.1f} s  {self._now} …", style="bold"))
+            lines.append(
+                Text(f"{self._since_s:6.1f} s  {self._now}{self._progress} …", style="bold")
+            )
         return Panel(Group(*lines, Text(""), self.pulse), title=self._title, title_align="left")
 
 

@@ -9,7 +9,9 @@ from breakwater.drill.errors import StageError
 from breakwater.drill.stage import Stage
 from breakwater.model import Clock
 
-_EDGE: Final = "name,ipc.client.call,:eq,ipc.client.app,player,:eq,:and"
+_EDGE: Final = (
+    "name,ipc.client.call,:eq,ipc.client.app,player,:eq,:and,ipc.server.app,gateway,:eq,:and"
+)
 SERIES: Final = (
     ("stream starts", "name,stream.starts,:eq,result,success,:eq,:and,:sum", "/s", 1.0),
     ("edge requests", f"{_EDGE},statistic,count,:eq,:and,:sum", "/s", 1.0),

@@ -122,6 +122,7 @@ async def _wait_for_name(
                 say(f"paged: {found.signal}")
             paged = found
             if found.named is not None:
+                say(f"named: {found.diagnosis.headline}")
                 return found
         await anyio.sleep(_POLL_S)
     return paged

@@ -1,8 +1,8 @@
 """`/api/v1/triage` and `/api/v1/incidents`: judgements as JSON, HTML and PNG."""
 
+import re
 from functools import partial
 
-import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -14,8 +14,11 @@ from breakwater.incidents.triage import Triage, TriageResult
 from breakwater.incidents.watcher import Watcher
 from breakwater.model import InvalidInputError
 from breakwater.topology import CallWindow
+from breakwater.web import json_answer
 
 _FORMATS = ("json", "html", "png")
+_MILLISECONDS = re.compile(r"[0-9]{1,14}")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def routes(triage: Triage, watcher: Watcher) -> list[BaseRoute]:
@@ -31,13 +34,13 @@ def routes(triage: Triage, watcher: Watcher) -> list[BaseRoute]:
         return await run_in_threadpool(_answer, result, window, shape, [])
 
     async def incident_list(_: Request) -> Response:
-        return _json(watcher.incidents())
+        return json_answer(watcher.incidents())
 
     async def incident_one(request: Request) -> Response:
         found = watcher.incident(_number(request))
         shape = _format(request)
         if shape == "json":
-            return _json(found)
+            return json_answer(found)
         judged = found.diagnosis
         observe = partial(triage.window, start_ms=judged.start_ms, end_ms=_whole(request, "until"))
         window = await run_in_threadpool(observe)
@@ -71,11 +74,7 @@ def _answer(
         return HTMLResponse(html_report(result, window, timeline=timeline))
     if shape == "png":
         return Response(png_report(result, window), media_type="image/png")
-    return _json(result)
-
-
-def _json(content: object) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json")
+    return json_answer(result)
 
 
 def _format(request: Request) -> str:
@@ -89,13 +88,15 @@ def _whole(request: Request, name: str) -> int | None:
     text = request.query_params.get(name)
     if text is None:
         return None
-    if not text.isdigit():
-        raise InvalidInputError(f"{name} is '{text}'; expected whole milliseconds since the epoch")
+    if not _MILLISECONDS.fullmatch(text):
+        raise InvalidInputError(
+            f"{name} is '{text[:40]}'; expected whole milliseconds since the epoch"
+        )
     return int(text)
 
 
 def _number(request: Request) -> int:
     text = str(request.path_params["id"])
-    if not text.isdigit():
-        raise InvalidInputError(f"incident id '{text}' is not a whole number")
+    if not _NUMBER.fullmatch(text):
+        raise InvalidInputError(f"incident id '{text[:40]}' is not a whole number")
     return int(text)

@@ -22,7 +22,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
 
     `baseline_ms` is where its window starts; it stays while the incident is open. `agreeing`
     counts judgements in a row for the same answer. `diagnosis` is the latest judgement that saw
-    harm; `named` keeps the first named service even if later judgements waver.
+    harm, and once a service is `named` the clearest one that names it; the name stays even if
+    later judgements waver.
     """
 
     id: int
@@ -91,8 +92,8 @@ def _harmed(
     incident: Incident, judged: Diagnosis, now_ms: int, settings: IncidentSettings
 ) -> Incident:
     agreeing = incident.agreeing + 1 if _answer(judged) == _answer(incident.diagnosis) else 1
-    if incident.phase is Phase.NAMED and agreeing < settings.name_after:
-        return msgspec.structs.replace(incident, agreeing=incident.agreeing)
+    if incident.phase is Phase.NAMED and not _is_clearer(judged, incident.diagnosis):
+        return incident
     updated = msgspec.structs.replace(incident, agreeing=agreeing, diagnosis=judged)
     if updated.phase is Phase.SUSPECTED and _count(incident, now_ms, settings):
         updated = msgspec.structs.replace(updated, phase=Phase.PAGED, paged_ms=now_ms)
@@ -103,6 +104,17 @@ def _harmed(
             updated, phase=Phase.NAMED, named_ms=now_ms, named=culprit.service
         )
     return updated
+
+
+def _is_clearer(judged: Diagnosis, kept: Diagnosis) -> bool:
+    """Whether a later judgement names the same service on a loss at least as large.
+
+    As soon as somebody repairs, the mean loss since the onset shrinks and the picture blurs: what
+    is kept is the fault at its clearest.
+    """
+    if _answer(judged) != _answer(kept):
+        return False
+    return judged.suspects[0].score >= kept.suspects[0].score
 
 
 def _count(incident: Incident, now_ms: int, settings: IncidentSettings) -> bool:

@@ -131,9 +131,9 @@ def impact_bars(judged: Diagnosis, theme: ThemeName) -> str:
                     value=max(hop.own_wait_s, 0) + max(hop.gap_s, 0) + max(hop.own_failed_per_s, 0),
                     cells=[
                         f"{hop.calls_per_s:.1f}",
-                        f"{hop.own_wait_s:.2f}",
-                        f"{hop.gap_s:.2f}",
-                        f"{hop.own_failed_per_s:.2f}",
+                        f"{max(hop.own_wait_s, 0.0):.2f}",
+                        f"{max(hop.gap_s, 0.0):.2f}",
+                        f"{max(hop.own_failed_per_s, 0.0):.2f}",
                     ],
                     is_marked=culprit is not None and hop.service == culprit.service,
                 )

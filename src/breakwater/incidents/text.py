@@ -54,9 +54,9 @@ def _impact_table(judged: Diagnosis) -> Table:
         table.add_row(
             hop.service,
             f"{hop.calls_per_s:.1f}",
-            f"{hop.own_wait_s:.2f}",
-            f"{hop.gap_s:.2f}",
-            f"{hop.own_failed_per_s:.2f}",
+            f"{max(hop.own_wait_s, 0.0):.2f}",
+            f"{max(hop.gap_s, 0.0):.2f}",
+            f"{max(hop.own_failed_per_s, 0.0):.2f}",
             f"{hop.share:.0%}",
             style="bold red" if hop.share >= 0.5 and judged.culprit else None,
         )

@@ -16,11 +16,12 @@ from breakwater.ingest.errors import (
 )
 from breakwater.ingest.publish import Publisher, PublishResult, PublishStats
 from breakwater.ingest.settings import IngestSettings
-from breakwater.ingest.sink import Sink
+from breakwater.ingest.sink import Durability, Sink
 from breakwater.ingest.udp import UdpLineServer, UdpStats
 
 __all__ = [
     "AggregatorStats",
+    "Durability",
     "IngestError",
     "IngestSettings",
     "InputError",

@@ -6,6 +6,7 @@ which it arrives. Meters that were not touched in a step cost nothing, gauges an
 """
 
 from collections import Counter as Tally
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -30,6 +31,10 @@ _SWEEP_MS = 60_000
 _LONGEST_CATCH_UP_STEPS = 60
 _LONGEST_STEP_BACK_STEPS = 2
 _MIN_GAUGE_TTL_S = 5
+_NEW_SERIES_AT_ONCE = 3_000
+_MOST_STEPS_WAITING = 10
+_MOST_SPELLINGS = 8
+_LONGEST_SPELLING = 1_024
 
 Update = Callable[[bytes], None]
 
@@ -48,7 +53,8 @@ class LineAggregator:
     """Turns spectatord lines into per-step values and writes each finished step to a sink.
 
     Not thread-safe: one owner calls `receive` and `flush`. `flush` must be called at least once a
-    step, shortly after the step's end. Memory is bounded by `max_meters`.
+    step, shortly after the step's end, and again while `is_behind`: new series take their time,
+    so a step with very many of them is written in several calls. Memory is bounded by `max_meters`.
     """
 
     def __init__(self, settings: IngestSettings, sink: Sink, clock: Clock) -> None:
@@ -60,6 +66,7 @@ class LineAggregator:
         self._gauges: dict[int, Gauge] = {}
         self._ages: list[AgeGauge] = []
         self._touched: list[Meter] = []
+        self._waiting: deque[Report] = deque()
         self._end_ms = self._end_of(clock.now_ms())
         self._next_sweep_ms = self._end_ms + _SWEEP_MS
         self._lines = self._datapoints = self._steps = 0
@@ -84,7 +91,11 @@ class LineAggregator:
             self._count_malformed(data, len(found))
 
     def flush(self, now_ms: int) -> None:
-        """Write every step that ended before `now_ms`; the step in progress stays open."""
+        """Close every step that ended before `now_ms` and write what can be written at once.
+
+        The step in progress stays open.
+        """
+        steps = self._steps
         behind = (self._end_of(now_ms) - self._end_ms) // self._step_ms
         if behind > _LONGEST_CATCH_UP_STEPS:
             self._close(self._end_ms)
@@ -95,9 +106,16 @@ class LineAggregator:
         while self._end_ms < now_ms:
             self._close(self._end_ms)
             self._end_ms += self._step_ms
+        if self._steps == steps:
+            self._write_waiting()
         if now_ms >= self._next_sweep_ms:
             self._next_sweep_ms = now_ms + _SWEEP_MS
             self._forget_idle(now_ms)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a step that was closed is not written yet; `flush` goes on with it."""
+        return bool(self._waiting)
 
     def stats(self) -> AggregatorStats:
         """Counts since the start, and the meters alive now."""
@@ -127,10 +145,9 @@ class LineAggregator:
         update: Update = meter.update
         if isinstance(meter, Gauge) and name.option is not None:
             update = _gauge_with_ttl(meter, name.option)
-        if len(self._updates) >= 2 * self._settings.max_meters:
-            self._updates.clear()
-        self._updates[prefix] = update
-        meter.prefixes.add(prefix)
+        if len(prefix) <= _LONGEST_SPELLING and len(meter.prefixes) < _MOST_SPELLINGS:
+            self._updates[prefix] = update
+            meter.prefixes.add(prefix)
         return update
 
     def _meter(self, name: MeterName) -> Meter:
@@ -171,14 +188,30 @@ class LineAggregator:
         for age in self._ages:
             age.collect(report)
         self._steps += 1
-        if report.series:
-            self._write(report)
-        self._sink.complete(end_ms)
+        self._waiting.append(report)
+        if len(self._waiting) > _MOST_STEPS_WAITING:
+            self._dropped["behind"] += len(self._waiting.popleft().values)
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        """Write closed steps, oldest first, until `_NEW_SERIES_AT_ONCE` new series were met."""
+        budget = _NEW_SERIES_AT_ONCE
+        while self._waiting:
+            report = self._waiting[0]
+            while report.resolved < len(report.series):
+                series = report.series[report.resolved]
+                if series.handle < 0:
+                    if not budget:
+                        return
+                    budget -= 1
+                    self._resolve(series, report.end_ms)
+                report.resolved += 1
+            self._waiting.popleft()
+            if report.series:
+                self._write(report)
+            self._sink.complete(report.end_ms)
 
     def _write(self, report: Report) -> None:
-        for series in report.series:
-            if series.handle < 0:
-                self._resolve(series, report.end_ms)
         handles = np.array([series.handle for series in report.series], dtype=np.int64)
         values = np.array(report.values, dtype=np.float64)
         if handles.min() < 0:
@@ -198,6 +231,7 @@ class LineAggregator:
         again.series, again.values = owners, values.tolist()
         for series in owners:
             series.handle = -1
+            self._resolve(series, report.end_ms)
         self._datapoints -= len(owners)
         self._write(again)
 

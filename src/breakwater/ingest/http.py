@@ -1,16 +1,20 @@
 """POST /api/v1/publish: datapoints as JSON, plain or gzip.
 
 Answers 200 with nothing when all were stored, 202 with at most five reasons when some were,
-400 when none was or the payload is not one, 413 when it is too large.
+400 when none was or the payload is not one, 413 when it is too large. An answer of 200 or 202 is
+given after what was stored is on disk, where there is one; 503 when that cannot be had now.
 """
 
+import anyio.lowlevel
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from breakwater.ingest.errors import InputError, PayloadTooLargeError
-from breakwater.ingest.publish import Publisher
+from breakwater.ingest.publish import Publisher, PublishResult
+from breakwater.ingest.sink import Durability
+from breakwater.model import UnavailableError
 
 
 class _Failure(msgspec.Struct):
@@ -24,17 +28,30 @@ class _Refusal(msgspec.Struct, rename="camel"):
     message: list[str]
 
 
-def routes(publisher: Publisher, *, max_payload_bytes: int = 32 << 20) -> list[BaseRoute]:
-    """The publish endpoint and its older alias."""
+def routes(
+    publisher: Publisher,
+    *,
+    max_payload_bytes: int = 8 << 20,
+    durability: Durability | None = None,
+) -> list[BaseRoute]:
+    """The publish endpoint and its older alias; without `durability` memory is what counts."""
 
     async def publish(request: Request) -> Response:
         try:
             body = await _read(request, max_payload_bytes)
-            result = publisher.publish(body, is_gzip=_is_gzip(request))
+            if durability is not None:
+                durability.check_durable()
+            result = await _published(publisher, body, is_gzip=_is_gzip(request))
+            if durability is not None and result.accepted:
+                await durability.wait_durable()
         except PayloadTooLargeError as error:
             return _json(_Failure("error", str(error)), 413)
         except InputError as error:
             return _json(_Failure("error", str(error)), 400)
+        except UnavailableError as error:
+            busy = _json(_Failure("error", str(error)), 503)
+            busy.headers["retry-after"] = "1"
+            return busy
         if not result.refused:
             return Response(status_code=200)
         kind, status = ("partial", 202) if result.accepted else ("error", 400)
@@ -44,6 +61,18 @@ def routes(publisher: Publisher, *, max_payload_bytes: int = 32 << 20) -> list[B
         Route("/api/v1/publish", publish, methods=["POST"]),
         Route("/api/v1/publish-fast", publish, methods=["POST"]),
     ]
+
+
+async def _published(publisher: Publisher, body: bytes, *, is_gzip: bool) -> PublishResult:
+    """What became of the payload; between its turns everybody else has theirs."""
+    turns = publisher.turns(body, is_gzip=is_gzip)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as done:
+            result: PublishResult = done.value
+            return result
+        await anyio.lowlevel.checkpoint()
 
 
 def _is_gzip(request: Request) -> bool:

@@ -40,13 +40,14 @@ class Series:
 class Report:
     """The values of one finished step, as two columns that grow together."""
 
-    __slots__ = ("end_ms", "per_second", "series", "values")
+    __slots__ = ("end_ms", "per_second", "resolved", "series", "values")
 
     def __init__(self, end_ms: int, step_ms: int) -> None:
         self.end_ms = end_ms
         self.per_second = 1000.0 / step_ms
         self.series: list[Series] = []
         self.values: list[float] = []
+        self.resolved = 0  # so many of the series, from the first, were asked for their handle
 
     def add(self, series: Series, value: float) -> None:
         """Append one value."""

@@ -21,7 +21,7 @@ class IngestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     meter_ttl_s: float = 900.0
     gauge_ttl_s: float = 900.0
     max_age_gauges: int = 1000
-    max_payload_bytes: int = 32 << 20
+    max_payload_bytes: int = 8 << 20
     max_age_ms: int = 120_000
     max_ahead_ms: int = 60_000
     max_known_tags: int = 2_000_000

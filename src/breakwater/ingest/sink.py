@@ -38,6 +38,22 @@ class Sink(Protocol):
         """
         ...
 
+    def reach_ms(self, newest_ms: int) -> tuple[int, int]:
+        """The oldest and the newest stamp that would be stored now beside one of `newest_ms`."""
+        ...
+
     def complete(self, timestamp_ms: int) -> None:
         """Take note that every datapoint up to `timestamp_ms` that will come by lines is in."""
+        ...
+
+
+class Durability(Protocol):
+    """Whether what a sink was given would survive a restart."""
+
+    def check_durable(self) -> None:
+        """Raise UnavailableError, saying why, when what is written now would not survive."""
+        ...
+
+    async def wait_durable(self) -> None:
+        """Return once everything written so far would survive; raises UnavailableError if not."""
         ...

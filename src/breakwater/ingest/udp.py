@@ -2,7 +2,8 @@
 
 The kernel's receive buffer is the only queue: it is as large as the system allows, what does not
 fit is dropped there and counted there, and the count is shown. Datagrams are taken off in bursts
-with a bound, so that a flood slows the intake down but never starves the rest of the process.
+bounded in number and time, so that a flood slows the intake down but never starves the rest of
+the process.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import struct
 from types import TracebackType
 from typing import Self
 
-import anyio
+import anyio.lowlevel
 import msgspec
 
 from breakwater.ingest.aggregator import LineAggregator
@@ -24,6 +25,7 @@ _SO_RCVBUFFORCE = 33  # Linux; lets a privileged process go beyond net.core.rmem
 _SO_MEMINFO = 55  # Linux; nine counters of a socket's memory, the last one its drops
 _LARGEST_DATAGRAM = 65_536
 _BURST = 256
+_BURST_S = 0.005
 _SETTLE_S = 0.03
 
 
@@ -98,6 +100,9 @@ class UdpLineServer:
                 left_ms = self._step_ms - now_ms % self._step_ms
                 await anyio.sleep(left_ms / 1000 + _SETTLE_S)
                 self.flush()
+                while self._aggregator.is_behind:
+                    await anyio.lowlevel.checkpoint()
+                    self._aggregator.flush(self._clock.now_ms())
         finally:
             loop.remove_reader(self._socket.fileno())
             self.close()
@@ -112,6 +117,8 @@ class UdpLineServer:
         if self._socket is None:
             return
         self.flush()
+        while self._aggregator.is_behind:
+            self._aggregator.flush(self._clock.now_ms())
         self._socket.close()
         self._socket = None
 
@@ -146,12 +153,15 @@ class UdpLineServer:
             return
         now_ms = self._clock.now_ms()
         receive, view = self._aggregator.receive, self._view
+        end_s = self._clock.monotonic_s() + _BURST_S
         with contextlib.suppress(BlockingIOError):
             for _ in range(_BURST):
                 size = opened.recv_into(view)
                 self._datagrams += 1
                 self._size_bytes += size
                 receive(bytes(view[:size]), now_ms)
+                if self._clock.monotonic_s() > end_s:
+                    break
 
     def _option(self, option: int) -> int | None:
         return None if self._socket is None else self._socket.getsockopt(socket.SOL_SOCKET, option)

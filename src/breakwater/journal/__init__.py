@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from breakwater.journal.errors import (
     InvalidChangeError,
-    OversizedChangeError,
     UnknownChangeError,
 )
 
@@ -21,7 +20,6 @@ __all__ = [
     "InvalidChangeError",
     "Journal",
     "JournalStats",
-    "OversizedChangeError",
     "UnknownChangeError",
 ]
 

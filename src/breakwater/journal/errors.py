@@ -1,16 +1,14 @@
 """What can go wrong when a change is written down or looked up.
 
 BreakwaterError
-├── InvalidInputError
-│   ├── InvalidChangeError    the change, or the question, breaks a rule; the message names it
-│   └── UnknownChangeError    no change has that number
-└── LimitExceededError
-    └── OversizedChangeError  the request is larger than a change can be
+└── InvalidInputError
+    ├── InvalidChangeError    the change, or the question, breaks a rule; the message names it
+    └── UnknownChangeError    no change has that number
 
 What the disk refuses reaches the caller as `breakwater.storage` names it.
 """
 
-from breakwater.model import InvalidInputError, LimitExceededError
+from breakwater.model import InvalidInputError
 
 
 class InvalidChangeError(InvalidInputError):
@@ -19,7 +17,3 @@ class InvalidChangeError(InvalidInputError):
 
 class UnknownChangeError(InvalidInputError):
     """There is no change of that number."""
-
-
-class OversizedChangeError(LimitExceededError):
-    """More bytes were sent than one change may take."""

@@ -7,7 +7,6 @@ PATCH /api/v1/changes/{id}       {"end_ms": N} gives it its end; without a body 
 POST  /api/v1/changes/{id}/end   the same
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import msgspec
@@ -15,38 +14,36 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from breakwater.journal.errors import (
-    InvalidChangeError,
-    OversizedChangeError,
-    UnknownChangeError,
-)
+from breakwater.journal.errors import InvalidChangeError, UnknownChangeError
 from breakwater.journal.exchange import ChangeEnd, ChangeList, NewChange
 from breakwater.journal.journal import Journal
 from breakwater.journal.validity import kind_of
 from breakwater.model import BreakwaterError, Change
+from breakwater.web import BodyTooLargeError, answering_errors, bounded_body, json_answer
 
 MAX_BODY_BYTES: Final = 65_536
 DEFAULT_LIMIT: Final = 1_000
 
-_ENCODER: Final = msgspec.json.Encoder()
 _EARLIEST_MS: Final = 946_684_800_000  # the year 2000; anything before is most likely seconds
 _MAX_ID: Final = 2**63 - 1
 
 _T = TypeVar("_T")
-_Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def routes(journal: Journal) -> list[BaseRoute]:
     """Every route of the journal, to be mounted at the root."""
     endpoints = JournalEndpoints(journal)
-    table: list[tuple[str, str, _Endpoint]] = [
+    table = [
         ("POST", "/api/v1/changes", endpoints.record),
         ("GET", "/api/v1/changes", endpoints.changes),
         ("GET", "/api/v1/changes/{id}", endpoints.change),
         ("PATCH", "/api/v1/changes/{id}", endpoints.close),
         ("POST", "/api/v1/changes/{id}/end", endpoints.close),
     ]
-    return [Route(path, _answering_errors(act), methods=[method]) for method, path, act in table]
+    return [
+        Route(path, answering_errors(act, _status_of), methods=[method])
+        for method, path, act in table
+    ]
 
 
 class JournalEndpoints:
@@ -57,7 +54,7 @@ class JournalEndpoints:
 
     async def record(self, request: Request) -> Response:
         """Write one change down."""
-        told = _decoded(await _bounded_body(request), NewChange)
+        told = _decoded(await bounded_body(request, MAX_BODY_BYTES), NewChange)
         for name in ("start_ms", "end_ms"):
             _not_seconds(getattr(told, name), name)
         change = Change(
@@ -69,7 +66,7 @@ class JournalEndpoints:
             source=told.source,
             detail=told.detail,
         )
-        return _json(await self._journal.record(change), status_code=201)
+        return json_answer(await self._journal.record(change), 201)
 
     async def changes(self, request: Request) -> Response:
         """The changes of a window."""
@@ -84,18 +81,18 @@ class JournalEndpoints:
             target=query.get("target") or None,
             limit=limit,
         )
-        return _json(ChangeList(changes=found, limit_reached=len(found) == limit))
+        return json_answer(ChangeList(changes=found, limit_reached=len(found) == limit))
 
     async def change(self, request: Request) -> Response:
         """One change."""
-        return _json(await self._journal.change(_number(request)))
+        return json_answer(await self._journal.change(_number(request)))
 
     async def close(self, request: Request) -> Response:
         """Give a change its end."""
-        body = await _bounded_body(request)
+        body = await bounded_body(request, MAX_BODY_BYTES)
         told = _decoded(body, ChangeEnd) if body.strip() else ChangeEnd()
         _not_seconds(told.end_ms, "end_ms")
-        return _json(await self._journal.close(_number(request), told.end_ms))
+        return json_answer(await self._journal.close(_number(request), told.end_ms))
 
 
 def _decoded(body: bytes, kind: type[_T]) -> _T:
@@ -103,17 +100,6 @@ def _decoded(body: bytes, kind: type[_T]) -> _T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidChangeError(f"the body is not a change: {error}") from None
-
-
-async def _bounded_body(request: Request) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise OversizedChangeError(f"the body is larger than {MAX_BODY_BYTES} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _not_seconds(time_ms: int | None, name: str) -> None:
@@ -141,26 +127,9 @@ def _number(request: Request) -> int:
     return number
 
 
-def _json(value: object, *, status_code: int = 200) -> Response:
-    return Response(_ENCODER.encode(value), status_code=status_code, media_type="application/json")
-
-
-def _answering_errors(endpoint: _Endpoint) -> _Endpoint:
-    """`endpoint` with every refusal told as a status code and a message."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except BreakwaterError as error:
-            told = {"type": "error", "message": str(error)}
-            return _json(told, status_code=_status_of(error))
-
-    return answer
-
-
 def _status_of(error: BreakwaterError) -> int:
     if isinstance(error, UnknownChangeError):
         return 404
-    if isinstance(error, OversizedChangeError):
+    if isinstance(error, BodyTooLargeError):
         return 413
     return 400 if isinstance(error, InvalidChangeError) else 503

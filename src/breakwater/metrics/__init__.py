@@ -2,15 +2,19 @@
 
 `MetricsEngine` takes columns of datapoints from `breakwater.ingest` (it is its `Sink`) and
 answers programs such as `name,stream.starts,:eq,:sum,(,result,),:by`. A new series is visible in
-the next query; every bound is in `MetricsSettings`; errors name the bound and the count.
+the next query; every bound is in `MetricsSettings`; errors name the bound and the count. Given a
+folder it comes back after a restart with everything that was acknowledged.
 A datapoint stamped t covers (t - step, t]; NaN means there is no value.
 """
 
+from breakwater.metrics.durability import DurabilityStats
 from breakwater.metrics.engine import MetricsEngine
 from breakwater.metrics.errors import (
+    FolderInUseError,
     InvalidStepError,
     InvalidTimeError,
     MetricsError,
+    NotDurableError,
     QueryError,
     QueryLimitError,
     QuerySyntaxError,
@@ -22,7 +26,9 @@ from breakwater.metrics.results import Expression, Line, MetricsStats, QueryResu
 from breakwater.metrics.settings import MetricsSettings
 
 __all__ = [
+    "DurabilityStats",
     "Expression",
+    "FolderInUseError",
     "InvalidStepError",
     "InvalidTimeError",
     "Line",
@@ -30,6 +36,7 @@ __all__ = [
     "MetricsError",
     "MetricsSettings",
     "MetricsStats",
+    "NotDurableError",
     "QueryError",
     "QueryLimitError",
     "QueryResult",

@@ -8,6 +8,7 @@ cut into segments of 1024 rows that are packed one by one; a query unpacks only 
 import mmap
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -24,11 +25,12 @@ _CONFIG: Final = ChunkConfig(compression_level=4)
 class RawBlock:
     """Slots [number * slots, (number + 1) * slots) of the grid, uncompressed."""
 
-    __slots__ = ("_map", "data", "number", "rows")
+    __slots__ = ("_map", "data", "number", "packed", "rows")
 
     def __init__(self, number: int, *, max_rows: int, slots: int) -> None:
         self.number = number
         self.rows = 0
+        self.packed: PackedBlock | None = None
         capacity = -(-max_rows // SEGMENT_ROWS) * SEGMENT_ROWS
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
         self._map = mmap.mmap(-1, capacity * slots * 8, flags=flags)
@@ -52,15 +54,26 @@ class PackedBlock:
 
     __slots__ = ("number", "rows", "segments", "size_bytes", "slots")
 
-    def __init__(self, block: RawBlock) -> None:
-        self.number = block.number
-        self.rows = block.rows
-        self.slots = block.data.shape[1]
-        self.segments: list[bytes | None] = [
-            _pack(block.data[start : start + SEGMENT_ROWS])
-            for start in range(0, block.rows, SEGMENT_ROWS)
-        ]
+    def __init__(self, *, number: int, rows: int, slots: int, segments: list[bytes | None]) -> None:
+        self.number = number
+        self.rows = rows
+        self.slots = slots
+        self.segments = segments
         self.size_bytes = sum(len(packed) for packed in self.segments if packed)
+
+    @classmethod
+    def of(cls, block: RawBlock) -> "PackedBlock":
+        """A block that takes no more writes, packed; what was packed before is not packed again."""
+        if block.packed is None:
+            segments = [pack_rows(part) for part in row_segments(block)]
+            slots = block.data.shape[1]
+            block.packed = cls(
+                number=block.number,
+                rows=len(segments) * SEGMENT_ROWS,
+                slots=slots,
+                segments=segments,
+            )
+        return block.packed
 
     def unpack(self, segment: int) -> Array | None:
         """Rows [segment * 1024, ...) as float64 [1024, slots]; None when they hold no value."""
@@ -72,7 +85,14 @@ class PackedBlock:
         return values.reshape(SEGMENT_ROWS, self.slots)
 
 
-def _pack(values: Array) -> bytes | None:
+def row_segments(block: RawBlock) -> Iterator[Array]:
+    """The rows of a block in the pieces that are packed one by one."""
+    for start in range(0, block.rows, SEGMENT_ROWS):
+        yield block.data[start : start + SEGMENT_ROWS]
+
+
+def pack_rows(values: Array) -> bytes | None:
+    """Rows [1024, slots] packed; None when they hold no value."""
     if np.isnan(values).all():
         return None
     packed: bytes = standalone.simple_compress(np.ascontiguousarray(values).reshape(-1), _CONFIG)

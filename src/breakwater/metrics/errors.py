@@ -8,7 +8,9 @@ MetricsError
 │   └── QueryTimeoutError    the deadline passed
 ├── InvalidStepError         a step off the grid; the message lists the steps allowed
 ├── InvalidTimeError         a time or duration that cannot be read
-└── SeriesLimitError         no room for another series; limit and count
+├── SeriesLimitError         no room for another series; limit and count
+├── NotDurableError          what is written now would not survive a restart; the message says why
+└── FolderInUseError         another process keeps its metrics in the folder
 """
 
 from breakwater.model import (
@@ -68,3 +70,11 @@ class SeriesLimitError(MetricsError, LimitExceededError):
         super().__init__(f"too many series: {count} of {limit} are in use; a new one was refused")
         self.count = count
         self.limit = limit
+
+
+class NotDurableError(MetricsError, UnavailableError):
+    """What is written now would not survive a restart; send it again later."""
+
+
+class FolderInUseError(MetricsError, UnavailableError):
+    """Another process keeps its metrics in the folder."""

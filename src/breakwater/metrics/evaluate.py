@@ -1,15 +1,10 @@
 """Evaluates expression trees: every kind of expression to lines, whole arrays at a time."""
 
-from collections.abc import Callable
-from functools import singledispatchmethod
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
-
-from breakwater.metrics.errors import QueryValueError
-from breakwater.metrics.language.escapes import number_text
+from breakwater.metrics.errors import QueryLimitError, QueryValueError
+from breakwater.metrics.evaluators import buckets, data, generated, math, selection
 from breakwater.metrics.language.expressions import (
     Aggregate,
     All,
@@ -21,248 +16,145 @@ from breakwater.metrics.language.expressions import (
     GroupBy,
     LineAggregate,
     LineGroupBy,
-    NamedRewrite,
     Percentiles,
     Unary,
-    keys_text,
 )
-from breakwater.metrics.operators import BINARY, CLAMP, UNARY
-from breakwater.metrics.plan import keys_label, tags_label
-from breakwater.metrics.reading import Deadline, Reader, load_kernels
+from breakwater.metrics.language.generated import Random, Time, TimeSpan
+from breakwater.metrics.language.named import NamedRewrite
+from breakwater.metrics.language.wrapped import (
+    Consolidated,
+    Distinct,
+    Filtered,
+    Ranked,
+    Renamed,
+    Stateful,
+    Statistic,
+    StatisticOf,
+)
+from breakwater.metrics.lines import Array, Lines, Run, relabelled
+from breakwater.metrics.memory import Memory
+from breakwater.metrics.plan import Plan
+from breakwater.metrics.reading import Deadline, Reader
+from breakwater.metrics.whole import Intervals, Summary
 from breakwater.metrics.window import Window
-from breakwater.model.percentiles import UPPER_BOUNDS
 
-Array = NDArray[np.float64]
+__all__ = ["Evaluation", "Lines"]
 
+_KEPT_ANSWERS: Final = 60
 
-class Lines(msgspec.Struct, frozen=True, eq=False):
-    """Lines of one expression: values [lines, points]; a label of None is derived from the tags."""
+Evaluator = Callable[[Run, Any], Lines]
 
-    tags: list[dict[str, str]]
-    labels: list[str | None]
-    values: Array
+EVALUATORS: Final[dict[type[Expression], Evaluator]] = {
+    Aggregate: data.aggregate,
+    GroupBy: data.group_by,
+    All: data.every_series,
+    Constant: math.constant,
+    Unary: math.unary,
+    Clamp: math.clamp,
+    Binary: math.binary,
+    NamedRewrite: math.named,
+    LineAggregate: math.line_aggregate,
+    LineGroupBy: math.line_group_by,
+    Renamed: math.renamed,
+    Random: generated.random,
+    Time: generated.time,
+    TimeSpan: generated.time_span,
+    Percentiles: buckets.percentiles,
+    Distinct: buckets.distinct,
+    Stateful: selection.stateful,
+    Statistic: selection.statistic,
+    StatisticOf: selection.unbound,
+    Filtered: selection.filtered,
+    Ranked: selection.ranked,
+    Consolidated: selection.consolidated,
+}
+"""How each kind of expression is evaluated."""
 
 
 class Evaluation:
-    """One run of a program over one window; data that is used twice is read once."""
+    """One run of a program over one window; what is used twice is worked out once and kept.
 
-    def __init__(self, reader: Reader, window: Window, deadline: Deadline) -> None:
+    The window may be a stretch of a longer one, `whole`; then `memory` carries the state of the
+    stretches before, and `gathered` holds what was said of lines over the whole window.
+    What is kept is bounded at `_KEPT_ANSWERS` answers of `max_points` values each.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        window: Window,
+        deadline: Deadline,
+        max_points: int,
+        *,
+        now_ms: int | None = None,
+        whole: Window | None = None,
+        memory: Memory | None = None,
+        gathered: "Mapping[Expression, Summary | Intervals] | None" = None,
+    ) -> None:
         self._reader = reader
-        self._window = window
         self._deadline = deadline
+        self.window = window
+        self.whole = whole or window
+        self.now_ms = self.whole.last_ms if now_ms is None else now_ms
+        self._memory = memory or Memory()
+        self._gathered = dict(gathered or {})
         self._done: dict[Expression, Lines] = {}
+        self._room = self._most_kept = _KEPT_ANSWERS * max_points
 
     def lines(self, expression: Expression) -> Lines:
         """Evaluate; raises QueryError."""
         found = self._done.get(expression)
         if found is None:
             self._deadline.check()
-            found = self._done[expression] = self._evaluate(expression)
+            found = self._done[expression] = EVALUATORS[type(expression)](self, expression)
+            self._room -= found.values.size
+            if self._room < 0:
+                raise QueryLimitError(
+                    "points on the way to the answer",
+                    self._most_kept - self._room,
+                    self._most_kept,
+                )
         return found
 
-    @singledispatchmethod
-    def _evaluate(self, expression: Any) -> Lines:
-        raise QueryValueError(f"'{expression.text()}' cannot be evaluated")
+    def read(self, expression: DataExpression | GroupBy) -> tuple[Plan, Array]:
+        """The plan of the lines of a data expression, and their values."""
+        return self._reader.read(expression, self.window, self._deadline)
 
-    @_evaluate.register
-    def _aggregate(self, expression: Aggregate) -> Lines:
-        plan, values = self._reader.read(expression, self._window, self._deadline)
-        if not len(plan.rows):
-            return self._no_data()
-        return Lines(plan.tags, [expression.label()], values)
+    def advance(self, expression: Stateful, lines: Lines) -> Lines:
+        """The lines after a stateful expression has seen them."""
+        values = self._memory.advance(expression, lines.keys(), lines.values, self.window)
+        return relabelled(expression.word, lines, values)
 
-    @_evaluate.register
-    def _group_by(self, expression: GroupBy) -> Lines:
-        plan, values = self._reader.read(expression, self._window, self._deadline)
-        return Lines(plan.tags, _suffixed(plan.labels, expression.inner), values)
+    def summary(self, expression: Expression) -> Summary:
+        """Statistics of a part's lines over the whole window."""
+        found = self._gathered.get(expression)
+        if found is None:
+            self._check_whole(expression)
+            found = self._gathered[expression] = Summary()
+            lines = self.lines(expression)
+            found.take(lines.keys(), lines.values)
+        assert isinstance(found, Summary)
+        return found
 
-    @_evaluate.register
-    def _all(self, expression: All) -> Lines:
-        plan, values = self._reader.read(expression, self._window, self._deadline)
-        return Lines(plan.tags, _suffixed(plan.labels, expression), values)
+    def intervals(self, expression: Consolidated) -> Intervals:
+        """What a part's lines come to in each interval of the whole window."""
+        found = self._gathered.get(expression)
+        if found is None:
+            self._check_whole(expression)
+            found = self._gathered[expression] = intervals_of(expression, self.whole)
+            lines = self.lines(expression.inner)
+            found.take(lines.keys(), lines.values, self.window)
+        assert isinstance(found, Intervals)
+        return found
 
-    @_evaluate.register
-    def _constant(self, expression: Constant) -> Lines:
-        text = number_text(expression.value)
-        values = np.full((1, self._window.points), expression.value)
-        return Lines([{"name": text}], [text], values)
-
-    @_evaluate.register
-    def _unary(self, expression: Unary) -> Lines:
-        inner = self.lines(expression.inner)
-        if expression.word == "per-step":
-            values = inner.values * (self._window.step_ms / 1000.0)
-        else:
-            values = UNARY[expression.word](inner.values)
-        return _derived(inner.tags, values)
-
-    @_evaluate.register
-    def _clamp(self, expression: Clamp) -> Lines:
-        inner = self.lines(expression.inner)
-        return _derived(inner.tags, CLAMP[expression.word](inner.values, expression.bound))
-
-    @_evaluate.register
-    def _named(self, expression: NamedRewrite) -> Lines:
-        return self.lines(expression.evaluated)
-
-    @_evaluate.register
-    def _binary(self, expression: Binary) -> Lines:
-        left, right = self.lines(expression.left), self.lines(expression.right)
-        operator = BINARY[expression.word]
-        left_keys, right_keys = _keys(expression.left), _keys(expression.right)
-        if right_keys is None:
-            return _derived(left.tags, operator(left.values, _single(right, expression.right)))
-        if left_keys is None:
-            return _derived(right.tags, operator(_single(left, expression.left), right.values))
-        return _joined(left, left_keys, right, right_keys, operator)
-
-    @_evaluate.register
-    def _line_aggregate(self, expression: LineAggregate) -> Lines:
-        inner = self.lines(expression.inner)
-        if not inner.tags:
-            return self._no_data()
-        tags = _common(inner.tags)
-        values = _folded(inner.values, expression.function)[np.newaxis]
-        return Lines([tags], [f"{expression.function}({tags_label(tags)})"], values)
-
-    @_evaluate.register
-    def _line_group_by(self, expression: LineGroupBy) -> Lines:
-        inner = self.lines(expression.inner.inner)
-        members: dict[str, list[int]] = {}
-        for position, tags in enumerate(inner.tags):
-            if all(key in tags for key in expression.keys):
-                label = keys_label(expression.keys, [tags[key] for key in expression.keys])
-                members.setdefault(label, []).append(position)
-        labels = sorted(members)
-        folded = [_folded(inner.values[members[x]], expression.inner.function) for x in labels]
-        values = np.stack(folded) if folded else np.empty((0, self._window.points))
-        tags_of = [_common([inner.tags[i] for i in members[x]]) for x in labels]
-        return Lines(tags_of, list(labels), values)
-
-    @_evaluate.register
-    def _percentiles(self, expression: Percentiles) -> Lines:
-        buckets = self.lines(expression.inner)
-        members: dict[tuple[str, ...], list[int]] = {}
-        for position, tags in enumerate(buckets.tags):
-            group = tuple(tags[key] for key in expression.own_keys)
-            members.setdefault(group, []).append(position)
-        tags_out: list[dict[str, str]] = []
-        labels: list[str | None] = []
-        values = [np.empty((0, self._window.points))]
-        names = [f"{number_text(percent):>5}" for percent in expression.percents]
-        for group, positions in sorted(members.items()):
-            of = expression.inner.inner.query.label()
-            if group:
-                of = keys_label(expression.own_keys, list(group))
-            of += expression.inner.inner.label_suffix()
-            rest = {k: v for k, v in buckets.tags[positions[0]].items() if k != "percentile"}
-            tags_out.extend({**rest, "percentile": name} for name in names)
-            labels.extend(f"percentile({of}, {name})" for name in names)
-            values.append(self._estimated(buckets, positions, expression.percents))
-        return Lines(tags_out, labels, np.concatenate(values))
-
-    def _estimated(
-        self, buckets: Lines, positions: list[int], percents: tuple[float, ...]
-    ) -> Array:
-        counts = np.zeros((len(UPPER_BOUNDS), self._window.points))
-        scale = 1.0
-        for position in positions:
-            name = buckets.tags[position]["percentile"]
-            bucket = _bucket(name)
-            if bucket is None:
-                continue
-            scale = 1e-9 if name.startswith("T") else scale
-            counts[bucket] += np.nan_to_num(buckets.values[position], nan=0.0)
-        bounds = np.array(UPPER_BOUNDS, dtype=np.float64)
-        out = np.empty((len(percents), self._window.points))
-        load_kernels().percentile_points(counts, bounds, np.array(percents), out)
-        return out * scale
-
-    def _no_data(self) -> Lines:
-        values = np.full((1, self._window.points), np.nan)
-        return Lines([{"name": "NO_DATA"}], ["NO DATA"], values)
+    def _check_whole(self, expression: Expression) -> None:
+        if self.window != self.whole:
+            raise QueryValueError(
+                f"'{expression.text()}' has to be seen over the whole window before the word "
+                "that follows it can be answered"
+            )
 
 
-def _suffixed(labels: list[str], data: DataExpression) -> list[str | None]:
-    suffix = data.label_suffix()
-    return [label + suffix for label in labels]
-
-
-def _derived(tags: list[dict[str, str]], values: Array) -> Lines:
-    return Lines(tags, [None] * len(tags), values)
-
-
-def _keys(expression: Expression) -> tuple[str, ...] | None:
-    if isinstance(expression, All):
-        return None
-    return expression.grouping or None
-
-
-def _single(lines: Lines, expression: Expression) -> Array:
-    if len(lines.tags) != 1:
-        raise QueryValueError(
-            f"'{expression.text()}' has {len(lines.tags)} lines where one is needed"
-        )
-    return lines.values
-
-
-def _joined(
-    left: Lines,
-    left_keys: tuple[str, ...],
-    right: Lines,
-    right_keys: tuple[str, ...],
-    operator: Callable[..., Array],
-) -> Lines:
-    """Lines with equal values of the shared keys; the side with more keys gives the tags."""
-    is_left_larger = len(left_keys) >= len(right_keys)
-    many, one = (left, right) if is_left_larger else (right, left)
-    many_keys, one_keys = (left_keys, right_keys) if is_left_larger else (right_keys, left_keys)
-    if not set(one_keys) <= set(many_keys):
-        raise QueryValueError(
-            f"both sides must be grouped by the same keys or one by some of the other's: "
-            f"{keys_text(left_keys)} and {keys_text(right_keys)}"
-        )
-    place: dict[tuple[str, ...], int] = {}
-    for position, tags in enumerate(one.tags):
-        value = tuple(tags[key] for key in one_keys)
-        if value in place:
-            raise QueryValueError(f"too many values for key {keys_label(one_keys, list(value))}")
-        place[value] = position
-    pairs = [
-        (position, found)
-        for position, tags in enumerate(many.tags)
-        if (found := place.get(tuple(tags[key] for key in one_keys))) is not None
-    ]
-    first = many.values[[position for position, _ in pairs]]
-    second = one.values[[position for _, position in pairs]]
-    values = operator(first, second) if is_left_larger else operator(second, first)
-    return _derived([many.tags[position] for position, _ in pairs], values)
-
-
-def _common(tags: list[dict[str, str]]) -> dict[str, str]:
-    first, *rest = tags
-    return {
-        key: value for key, value in first.items() if all(other.get(key) == value for other in rest)
-    }
-
-
-def _folded(values: Array, function: str) -> Array:
-    is_value = ~np.isnan(values)
-    count = is_value.sum(axis=0)
-    if function == "count":
-        return np.where(count > 0, count, np.nan).astype(np.float64)
-    if function == "sum":
-        folded = np.where(is_value, values, 0.0).sum(axis=0)
-    elif function == "min":
-        folded = np.where(is_value, values, np.inf).min(axis=0)
-    else:
-        folded = np.where(is_value, values, -np.inf).max(axis=0)
-    return np.where(count > 0, folded, np.nan)
-
-
-def _bucket(name: str) -> int | None:
-    try:
-        bucket = int(name[1:], 16)
-    except ValueError:
-        return None
-    return bucket if 0 <= bucket < len(UPPER_BOUNDS) and name[0] in "TD" else None
+def intervals_of(expression: Consolidated, whole: Window) -> Intervals:
+    """An empty record of intervals for a consolidation, its length rounded up to the step."""
+    return Intervals(whole, max(-(-expression.length_ms // whole.step_ms), 1))

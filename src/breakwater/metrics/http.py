@@ -61,7 +61,7 @@ class _Page(msgspec.Struct, frozen=True):
 
 def routes(engine: MetricsEngine) -> list[BaseRoute]:
     """The query endpoints of one engine; `now` in a time is read from the engine's clock."""
-    queue = _Queue()
+    queue = _Queue(engine.settings.query_timeout_s)
 
     async def graph_endpoint(request: Request) -> Response:
         asked = _GraphRequest.read(request, engine.step_ms, engine.clock)
@@ -91,19 +91,29 @@ def routes(engine: MetricsEngine) -> list[BaseRoute]:
 class _Queue:
     """Runs work in threads, a few at a time, and refuses when too much is waiting."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
         self._limiter: anyio.CapacityLimiter | None = None
         self._waiting = 0
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """The result of `work`, run in a thread; raises when the queue is full."""
+        """The result of `work`, run in a thread; raises when the queue is full or does not move."""
         if self._waiting >= _MOST_WAITING:
             raise _BusyError(f"{self._waiting} queries are waiting; try again later")
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(_AT_ONCE)
         self._waiting += 1
         try:
-            return await run_sync(work, limiter=self._limiter)
+            with anyio.move_on_after(self._patience_s) as turn:
+                await self._limiter.acquire()
+            if turn.cancelled_caught:
+                raise _BusyError(
+                    f"other queries took all of {self._patience_s:g} s; try again later"
+                )
+            try:
+                return await run_sync(work)
+            finally:
+                self._limiter.release()
         finally:
             self._waiting -= 1
 
@@ -153,13 +163,23 @@ class _GraphRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _step(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() else parse_duration(text)
+    milliseconds = _whole(text)
+    step_ms = parse_duration(text) if milliseconds is None else milliseconds
+    if step_ms == 0:
+        raise QueryValueError("invalid step '0'; expected a length of time like 5s, 1m or 1h")
+    return step_ms
 
 
 def _width_step(width: str, span_ms: int, primary_ms: int) -> int:
-    if not (width.isascii() and width.isdigit()) or not 0 < int(width) <= 10_000:
-        raise QueryValueError(f"invalid width '{width}'; expected 1 to 10000 pixels")
-    return step_for_width(primary_ms, int(width), span_ms)
+    pixels = _whole(width)
+    if pixels is None or not 0 < pixels <= 10_000:
+        raise QueryValueError(f"invalid width '{width[:40]}'; expected 1 to 10000 pixels")
+    return step_for_width(primary_ms, pixels, span_ms)
+
+
+def _whole(text: str) -> int | None:
+    """The number written in `text`, or None when it is not one of at most 15 digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 15 else None
 
 
 def _guarded(endpoint: Endpoint) -> Endpoint:
@@ -181,9 +201,10 @@ def _failure(message: str, status: int) -> Response:
 
 def _limit(request: Request) -> int:
     text = request.query_params.get("limit", str(_MOST_TAGS))
-    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= _MOST_TAGS:
-        raise QueryValueError(f"invalid limit '{text}'; expected 1 to {_MOST_TAGS}")
-    return int(text)
+    limit = _whole(text)
+    if limit is None or not 0 < limit <= _MOST_TAGS:
+        raise QueryValueError(f"invalid limit '{text[:40]}'; expected 1 to {_MOST_TAGS}")
+    return limit
 
 
 def _page(found: list[str], offset: str, limit: int) -> _Page:

@@ -1,4 +1,4 @@
-"""The loops over datapoints, compiled by numba; nothing else in the program imports numba.
+"""The loops over datapoints, compiled by numba; only this module and `running` import it.
 
 Compilation is cached on disk beside this file, so it is paid once a machine; `warm_up` pays it
 before the first query does. Every loop releases the GIL. Inner loops have no branches, so that

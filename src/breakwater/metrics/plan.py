@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breakwater.metrics.errors import QueryLimitError
-from breakwater.metrics.index import Rows, TagIndex
+from breakwater.metrics.index import Check, Rows, TagIndex, go_on
 from breakwater.metrics.language.expressions import All, DataExpression, GroupBy
 from breakwater.metrics.language.query import Equal, Query
 from breakwater.model.percentiles import UPPER_BOUNDS
 
 _MOST_CHECKED = 256
+_MOST_ROWS_KEPT = 20_000_000
 _GAUGES = Equal("atlas.dstype", "gauge")
 
 
@@ -41,17 +42,29 @@ class _Kept(msgspec.Struct):
 
 
 class Planner:
-    """Makes plans and remembers the last `capacity` of them; safe to use from several threads."""
+    """Makes plans and remembers the last `capacity` of them; safe to use from several threads.
 
-    def __init__(self, index: TagIndex, *, capacity: int, max_lines: int) -> None:
+    The plans remembered have at most 20 million rows together, 340 MB.
+    """
+
+    def __init__(
+        self,
+        index: TagIndex,
+        *,
+        capacity: int,
+        max_lines: int,
+        max_rows_kept: int = _MOST_ROWS_KEPT,
+    ) -> None:
         self._index = index
         self._capacity = capacity
         self._max_lines = max_lines
+        self._max_rows_kept = max_rows_kept
+        self._rows_kept = 0
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[Query, tuple[str, ...], bool], _Kept] = OrderedDict()
 
-    def plan(self, expression: DataExpression | GroupBy) -> Plan:
-        """Rows and lines of a data expression.
+    def plan(self, expression: DataExpression | GroupBy, check: Check = go_on) -> Plan:
+        """Rows and lines of a data expression; what `check` raises ends the search for them.
 
         Raises QueryLimitError for too many lines; percentile buckets are not lines of an answer,
         so a grouping by them may have as many for each line.
@@ -65,11 +78,14 @@ class Planner:
                 self._kept.move_to_end(identity)
                 return kept.plan
         additions, removals = self._index.additions, self._index.removals
-        plan = self._make(data, keys)
+        plan = self._make(data, keys, check)
         with self._lock:
+            replaced = self._kept.pop(identity, None)
             self._kept[identity] = _Kept(plan, additions, removals)
-            while len(self._kept) > self._capacity:
-                self._kept.popitem(last=False)
+            self._rows_kept += len(plan.rows) - (len(replaced.plan.rows) if replaced else 0)
+            while len(self._kept) > self._capacity or self._rows_kept > self._max_rows_kept:
+                _, dropped = self._kept.popitem(last=False)
+                self._rows_kept -= len(dropped.plan.rows)
         return plan
 
     def _is_current(self, kept: _Kept, query: Query) -> bool:
@@ -85,9 +101,9 @@ class Planner:
         kept.additions = additions
         return True
 
-    def _make(self, data: DataExpression, keys: tuple[str, ...]) -> Plan:
+    def _make(self, data: DataExpression, keys: tuple[str, ...], check: Check) -> Plan:
         index = self._index
-        rows = index.rows(data.query)
+        rows = index.rows(data.query, check)
         is_gauge = np.isin(rows, index.rows(_GAUGES), assume_unique=True)
         if isinstance(data, All):
             check_lines(len(rows), self._max_lines)

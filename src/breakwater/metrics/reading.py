@@ -21,6 +21,9 @@ from breakwater.metrics.window import Window
 Array = NDArray[np.float64]
 
 _SLICE_VALUES: Final = 4_000_000
+_MOST_FOLDED: Final = 50_000_000
+"""Values of all lines at the store's own step, before they are consolidated: 800 MB of sums and
+counts. An empty series over decades would else ask for more memory than the machine has."""
 _BUCKETS_PER_POINT: Final = 40
 
 
@@ -51,7 +54,7 @@ class Reader:
         self, expression: DataExpression | GroupBy, window: Window, deadline: Deadline
     ) -> tuple[Plan, Array]:
         """The plan of the lines and their values, float64 [lines, points]."""
-        plan = self._planner.plan(expression)
+        plan = self._planner.plan(expression, deadline.check)
         data = expression.inner if isinstance(expression, GroupBy) else expression
         is_buckets = isinstance(expression, GroupBy) and "percentile" in expression.keys
         self._check_size(plan, window, "bucket counts" if is_buckets else "datapoints")
@@ -68,6 +71,9 @@ class Reader:
             limit *= _BUCKETS_PER_POINT
         if answered > limit:
             raise QueryLimitError(what, answered, limit)
+        folded = answered * window.multiple
+        if folded > _MOST_FOLDED:
+            raise QueryLimitError("values of lines before consolidation", folded, _MOST_FOLDED)
 
     def _values(
         self, data: DataExpression, plan: Plan, window: Window, deadline: Deadline

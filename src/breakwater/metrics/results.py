@@ -4,6 +4,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from breakwater.metrics.durability import DurabilityStats
+
 Values = NDArray[np.float64]
 
 
@@ -43,7 +45,7 @@ class QueryResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class MetricsStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The engine about itself; counts are since the start."""
+    """The engine about itself; counts are since the start. durability: None when in memory only."""
 
     series: int
     rows: int
@@ -60,3 +62,4 @@ class MetricsStats(msgspec.Struct, frozen=True, kw_only=True):
     queries: int
     failed_queries: int
     latest_complete_ms: int
+    durability: DurabilityStats | None = None

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from breakwater.metrics.language.site import AVERAGES, INFRASTRUCTURE_KEYS
+
 
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Step, retention and limits.
@@ -14,6 +16,11 @@ class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_input_points: datapoints one expression may read.
     max_values_per_regex: distinct values one pattern may be tried on, after its literal start.
     query_timeout_s: of one HTTP query. cache_entries: parsed programs and plans remembered.
+    durable: whether an engine with a folder keeps what it takes there across a restart.
+    snapshot_every_s: a snapshot is taken so often, and when the log has grown by max_log_bytes.
+    words: macros the site adds to the stack language, each as `name=program`.
+    custom_averages: words that divide by the sum of a second metric, each as `name=query` of that
+    metric. average_keys: the tag keys those metrics carry.
     """
 
     step_ms: int = 1000
@@ -29,3 +36,9 @@ class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_values_per_regex: int = 200_000
     query_timeout_s: float = 10.0
     cache_entries: int = 500
+    durable: bool = True
+    snapshot_every_s: float = 300.0
+    max_log_bytes: int = 256 << 20
+    words: list[str] = []
+    custom_averages: list[str] = msgspec.field(default_factory=lambda: list(AVERAGES))
+    average_keys: list[str] = msgspec.field(default_factory=lambda: list(INFRASTRUCTURE_KEYS))

@@ -22,6 +22,16 @@ class Window(msgspec.Struct, frozen=True):
         """Stored datapoints in one point."""
         return self.step_ms // self.primary_ms
 
+    @property
+    def last_ms(self) -> int:
+        """The last stamp."""
+        return self.first_ms + (self.points - 1) * self.step_ms
+
+    def stretch(self, start: int, points: int) -> "Window":
+        """Part of the window: at most `points` points from the one numbered `start`."""
+        first_ms = self.first_ms + start * self.step_ms
+        return Window(first_ms, self.step_ms, min(points, self.points - start), self.primary_ms)
+
     def shifted(self, offset_ms: int) -> "Window":
         """The same window so much earlier, floored to the step so that its points are the same."""
         moved = (self.first_ms - offset_ms) // self.step_ms * self.step_ms

@@ -1,4 +1,4 @@
-"""Reading the body of a request without ever holding more of it than is allowed."""
+"""Reading the body of a request: packed or not, and in which of two spellings."""
 
 import zlib
 from typing import Final
@@ -9,20 +9,17 @@ from breakwater.registry.answers import JSON, XML
 from breakwater.registry.errors import InvalidInstanceError, PayloadTooLargeError
 from breakwater.registry.json_codec import JsonCodec
 from breakwater.registry.xml_codec import XmlCodec
+from breakwater.web import bounded_body
 
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 
 
-async def bounded_body(request: Request, limit_bytes: int) -> bytes:
-    """The body, unpacked if it came as gzip; raises PayloadTooLargeError beyond `limit_bytes`."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit_bytes:
-            raise PayloadTooLargeError(f"the body is larger than {limit_bytes} bytes")
-        chunks.append(chunk)
-    body = b"".join(chunks)
+async def unpacked_body(request: Request, limit_bytes: int) -> bytes:
+    """The body, unpacked if it came as gzip.
+
+    Raises BodyTooLargeError beyond `limit_bytes`, PayloadTooLargeError if it is so once unpacked.
+    """
+    body = await bounded_body(request, limit_bytes)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding in {"", "identity"}:
         return body

@@ -1,10 +1,6 @@
 """`breakwater registry`: who is registered with a running server."""
 
-import http.client
-import urllib.error
-import urllib.request
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
 from urllib.parse import quote, urlencode
 
 import click
@@ -13,24 +9,7 @@ import msgspec
 from breakwater.model import InstanceView
 from breakwater.registry.instance_info import InstanceInfo
 from breakwater.registry.json_codec import JsonCodec
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-_TIMEOUT_S: Final = 10.0
-
-_server = click.option(
-    "--server",
-    envvar="BREAKWATER_URL",
-    default="http://127.0.0.1:7101",
-    show_default=True,
-    show_envvar=True,
-    metavar="URL",
-    help="Where the platform answers.",
-)
-_as_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON, as the server gave it."
-)
+from breakwater.terminal import ask, json_option, moment, print_table, server_option, token_option
 
 
 @click.group()
@@ -40,12 +19,13 @@ def registry() -> None:
 
 @registry.command("list")
 @click.option("--service", default="", help="Only the instances of this service.")
-@_server
-@_as_json
-def list_(service: str, server: str, *, as_json: bool) -> None:
+@server_option
+@token_option
+@json_option
+def list_(service: str, server: str, token: str, *, as_json: bool) -> None:
     """Show every registered instance."""
     query = f"?{urlencode({'service': service})}" if service else ""
-    body = call(server, f"/api/v1/registry/instances{query}")
+    body = ask(server, f"/api/v1/registry/instances{query}", token=token)
     if as_json:
         click.echo(body)
         return
@@ -53,86 +33,46 @@ def list_(service: str, server: str, *, as_json: bool) -> None:
     if not view.instances:
         click.echo(f"No instance{f' of {service}' if service else ''} is registered.")
         return
-    table = _table("service", "instance", "address", "zone", "status")
-    for one in sorted(view.instances, key=lambda one: (one.service, one.instance_id)):
-        address = f"{one.host}:{one.port}"
-        table.add_row(one.service, one.instance_id, address, one.zone or "-", one.status)
-    _print(table)
+    print_table(
+        ("service", "instance", "address", "zone", "status"),
+        (
+            (one.service, one.instance_id, f"{one.host}:{one.port}", one.zone or "-", one.status)
+            for one in sorted(view.instances, key=lambda one: (one.service, one.instance_id))
+        ),
+    )
 
 
 @registry.command()
 @click.argument("service")
 @click.argument("instance", required=False)
-@_server
-@_as_json
-def show(service: str, instance: str | None, server: str, *, as_json: bool) -> None:
+@server_option
+@token_option
+@json_option
+def show(service: str, instance: str | None, server: str, token: str, *, as_json: bool) -> None:
     """Show all that is known of SERVICE, or of one INSTANCE of it."""
     path = f"/eureka/apps/{quote(service, safe='')}"
-    body = call(server, path if instance is None else f"{path}/{quote(instance, safe='')}")
+    if instance is not None:
+        path = f"{path}/{quote(instance, safe='')}"
+    body = ask(server, path, token=token)
     if as_json:
         click.echo(body)
         return
     codec = JsonCodec()
     infos = codec.read_application(body) if instance is None else [codec.read_instance(body)]
     for info in infos:
-        _print(_facts(info))
+        print_table((info.service, info.instance_id), _facts(info))
 
 
-def _facts(info: InstanceInfo) -> "Table":
+def _facts(info: InstanceInfo) -> Iterator[tuple[str, str]]:
+    """What is worth a line of its own, each with its name."""
     override = "" if info.overridden_status == "UNKNOWN" else " (set by an operator)"
-    table = _table(info.service, info.instance_id)
     lease = info.lease
-    for name, value in (
-        ("status", f"{info.status}{override}"),
-        ("address", f"{info.host_name} ({info.ip_addr}), port {info.native().port}"),
-        ("zone", info.zone or "-"),
-        ("registered", _moment(lease.registration_ms)),
-        ("last renewal", _moment(lease.last_renewal_ms)),
-        ("lease", f"{lease.duration_s} s, renewed every {lease.renewal_interval_s} s"),
-        ("health check", info.health_check_url or "-"),
-        *((f"metadata {key}", value) for key, value in sorted(info.metadata.items())),
-    ):
-        table.add_row(name, value)
-    return table
-
-
-def _table(*headings: str) -> "Table":
-    from rich.table import Table  # noqa: PLC0415 - only a table needs it
-
-    table = Table()
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
-
-
-def _print(table: "Table") -> None:
-    from rich.console import Console  # noqa: PLC0415 - only a table needs it
-
-    Console(markup=False).print(table)
-
-
-def _moment(time_ms: int) -> str:
-    if not time_ms:
-        return "-"
-    return datetime.fromtimestamp(time_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def call(server: str, path: str) -> bytes:
-    """What the server answers to GET `path`; a refusal becomes a plain message."""
-    if not server.startswith(("http://", "https://")):
-        raise click.BadParameter(f"--server must be an http or https URL, got {server}")
-    request = urllib.request.Request(  # noqa: S310 - the scheme was looked at just above
-        server.rstrip("/") + path, headers={"accept": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - same
-            body: bytes = answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            raise click.ClickException(error.read(1000).decode(errors="replace")) from None
-    except (OSError, http.client.HTTPException) as error:
-        raise click.ClickException(
-            f"{server} does not answer ({error}); is `breakwater serve` running there? "
-            f"--server or BREAKWATER_URL names another place"
-        ) from None
-    return body
+    yield "status", f"{info.status}{override}"
+    yield "address", f"{info.host_name} ({info.ip_addr}), port {info.native().port}"
+    yield "zone", info.zone or "-"
+    yield "registered", moment(lease.registration_ms)
+    yield "last renewal", moment(lease.last_renewal_ms)
+    yield "lease", f"{lease.duration_s} s, renewed every {lease.renewal_interval_s} s"
+    yield "health check", info.health_check_url or "-"
+    for key, value in sorted(info.metadata.items()):
+        yield f"metadata {key}", value

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from breakwater.model import BreakwaterError, InvalidInputError
 from breakwater.registry.answers import Answer, Answers, Form
-from breakwater.registry.body import bounded_body, codec_of_body
+from breakwater.registry.body import codec_of_body, unpacked_body
 from breakwater.registry.errors import (
     InvalidInstanceError,
     PayloadTooLargeError,
@@ -23,6 +23,7 @@ from breakwater.registry.errors import (
 from breakwater.registry.fields import integer_of, text_map_of, word_of
 from breakwater.registry.instance_info import InstanceStatus
 from breakwater.registry.registry import Registry
+from breakwater.web import BodyTooLargeError
 
 BASES: Final = ("/eureka/v2", "/eureka")
 """Where the protocol is served: Netflix's own place and that of Spring Cloud."""
@@ -66,7 +67,7 @@ class EurekaEndpoints:
         ]
 
     async def _register(self, request: Request) -> Response:
-        body = await bounded_body(request, self._registry.settings.max_body_bytes)
+        body = await unpacked_body(request, self._registry.settings.max_body_bytes)
         codec = codec_of_body(request, body)
         if codec is None:
             return PlainTextResponse(
@@ -213,6 +214,6 @@ def status_of(error: BreakwaterError) -> int:
     """The HTTP status that says what the caller can do about `error`."""
     if isinstance(error, UnknownInstanceError):
         return 404
-    if isinstance(error, PayloadTooLargeError):
+    if isinstance(error, PayloadTooLargeError | BodyTooLargeError):
         return 413
     return 400 if isinstance(error, InvalidInputError) else 503

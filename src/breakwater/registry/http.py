@@ -12,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from breakwater.model import BreakwaterError, InstanceView
+from breakwater.model import InstanceView
 from breakwater.registry.errors import InvalidInstanceError
 from breakwater.registry.eureka_http import EurekaEndpoints, status_of
 from breakwater.registry.fields import integer_of, shown
 from breakwater.registry.registry import Registry
+from breakwater.web import answering_errors
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -25,7 +26,11 @@ def routes(registry: Registry) -> list[BaseRoute]:
     """Every route of the registry, to be mounted at the root."""
     native = NativeEndpoints(registry)
     return [
-        Route("/api/v1/registry/instances", native.instances, methods=["GET"]),
+        Route(
+            "/api/v1/registry/instances",
+            answering_errors(native.instances, status_of),
+            methods=["GET"],
+        ),
         *EurekaEndpoints(registry).routes(),
     ]
 
@@ -39,13 +44,9 @@ class NativeEndpoints:
 
     async def instances(self, request: Request) -> Response:
         """The instances, at once or when they have changed."""
-        try:
-            view = await self._registry.wait_view(
-                _revision(request), _wait_s(request), request.query_params.get("service") or None
-            )
-        except BreakwaterError as error:
-            body = _ENCODER.encode({"type": "error", "message": str(error)})
-            return Response(body, status_code=status_of(error), media_type="application/json")
+        view = await self._registry.wait_view(
+            _revision(request), _wait_s(request), request.query_params.get("service") or None
+        )
         headers = {"cache-control": "no-store"}
         return Response(self._encode(view), media_type="application/json", headers=headers)
 

@@ -50,8 +50,10 @@ class Agent:
     def start(self) -> None:
         """Start the thread; a second call does nothing."""
         if self._thread is None:
-            self._stopping.clear()
-            self._thread = threading.Thread(target=self._run, name="breakwater-agent", daemon=True)
+            self._stopping = threading.Event()
+            self._thread = threading.Thread(
+                target=self._run, args=(self._stopping,), name="breakwater-agent", daemon=True
+            )
             self._thread.start()
 
     def stop(self, timeout_s: float = 1.0) -> None:
@@ -61,12 +63,12 @@ class Agent:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout_s)
 
-    def _run(self) -> None:
+    def _run(self, stopping: threading.Event) -> None:
         due_s = [self._clock.monotonic_s()] * len(self._chores)
-        while not self._stopping.is_set():
+        while not stopping.is_set():
             self._tick(due_s)
             before_s = self._clock.monotonic_s()
-            if not self._stopping.wait(TICK_S):
+            if not stopping.wait(TICK_S):
                 self._lateness(max(0.0, self._clock.monotonic_s() - before_s - TICK_S))
 
     def _tick(self, due_s: list[float]) -> None:

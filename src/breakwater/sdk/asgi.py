@@ -233,7 +233,7 @@ class Middleware:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start the service once the application has started; stop it before the application."""
-        is_started = False
+        is_started = has_failed = False
 
         async def receive_through() -> Message:
             message = await receive()
@@ -242,16 +242,17 @@ class Middleware:
             return message
 
         async def send_through(message: Message) -> None:
-            nonlocal is_started
+            nonlocal is_started, has_failed
             if message["type"] == "lifespan.startup.complete":
                 await self._started()
                 is_started = True
+            has_failed = has_failed or message["type"] == "lifespan.startup.failed"
             await send(message)
 
         try:
             await self._app(scope, receive_through, send_through)
         except Exception:
-            if is_started:
+            if is_started or has_failed:
                 raise
             # An application without lifespan support says so by raising; the service has one.
             await send_through({"type": "lifespan.startup.complete"})

@@ -48,36 +48,47 @@ class LineSender:
         """Take up sending again after `close`; a new sender is open."""
         self._is_closed = False
 
-    def _opened(self) -> socket.socket | None:
-        """The socket, made when first needed; None if there is nowhere to send to."""
-        if self._socket is None and self._address is not None:
-            with self._lock:
-                self._open_socket(self._address)
+    def _opened(self, *, may_wait: bool) -> socket.socket | None:
+        """The socket, made when first needed; None if there is nowhere to send to.
+
+        Looking up a host name may take seconds: that is left to who may wait, and holds no lock.
+        """
+        if self._socket is None and self._address is not None and not self._is_closed:
+            self._open_socket(self._address, 0 if may_wait else socket.AI_NUMERICHOST)
         return self._socket
 
-    def _open_socket(self, address: Address) -> None:
-        if self._socket is None and not self._is_closed:
-            try:
-                family, _, _, _, target = socket.getaddrinfo(
-                    address.host, address.port, type=socket.SOCK_DGRAM
-                )[0]
-                # Unconnected on purpose: a connected UDP socket answers for a dead listener with
-                # ECONNREFUSED on the next send, and loses that datagram after the listener is back.
-                made = socket.socket(family, socket.SOCK_DGRAM)
-            except OSError:
-                return  # the lines are dropped and counted
-            made.setblocking(False)
-            self._target, self._socket = target, made
+    def _open_socket(self, address: Address, flags: int) -> None:
+        try:
+            family, _, _, _, target = socket.getaddrinfo(
+                address.host, address.port, type=socket.SOCK_DGRAM, flags=flags
+            )[0]
+            # Unconnected on purpose: a connected UDP socket answers for a dead listener with
+            # ECONNREFUSED on the next send, and loses that datagram after the listener is back.
+            made = socket.socket(family, socket.SOCK_DGRAM)
+        except OSError:
+            return  # the lines are dropped and counted
+        made.setblocking(False)
+        with self._lock:
+            if self._socket is None and not self._is_closed:
+                self._target, self._socket = target, made
+                return
+        made.close()  # another thread was faster
 
     def write(self, line: str) -> None:
         """Take one line (ASCII, ending in a newline) and return at once."""
         self._lines.append(line)
         self._waiting_bytes += len(line)  # a lost update only makes the next flush later
         if self._waiting_bytes >= DATAGRAM_BYTES:
-            self.flush()
+            self._send_all(may_wait=False)
 
     def flush(self) -> None:
-        """Send everything that waits; lines that cannot be sent now are dropped and counted."""
+        """Send everything that waits; lines that cannot be sent now are dropped and counted.
+
+        For the agent's thread: it looks up the platform's host name if that is still to be done.
+        """
+        self._send_all(may_wait=True)
+
+    def _send_all(self, *, may_wait: bool) -> None:
         self._waiting_bytes = 0
         batch: list[str] = []
         size = 0
@@ -87,15 +98,15 @@ class LineSender:
             except IndexError:
                 break
             if batch and size + len(line) > DATAGRAM_BYTES:
-                self._send(batch)
+                self._send(batch, may_wait=may_wait)
                 batch, size = [], 0
             batch.append(line)
             size += len(line)
         if batch:
-            self._send(batch)
+            self._send(batch, may_wait=may_wait)
 
-    def _send(self, batch: list[str]) -> None:
-        sender = self._opened()
+    def _send(self, batch: list[str], *, may_wait: bool) -> None:
+        sender = self._opened(may_wait=may_wait)
         if sender is None:
             self._dropped_lines += len(batch)
             return

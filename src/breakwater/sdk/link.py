@@ -62,6 +62,8 @@ class Link:
     def _exchange(self, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
         connection = self._opened(timeout_s)
         headers = {"Accept": "application/json"}
+        if self._address.token:
+            headers["Authorization"] = f"Bearer {self._address.token}"
         if body is not None:
             headers["Content-Type"] = "application/json"
         connection.request(method, path, body=body, headers=headers)

@@ -69,6 +69,7 @@ class LongPoll:
         if self._thread is None:
             self._stopping = threading.Event()
             self._link = Link(self._address)
+            self._revision = None  # who listens may have let go of what it knew meanwhile
             self._thread = threading.Thread(
                 target=self._run,
                 args=(self._stopping, self._link),

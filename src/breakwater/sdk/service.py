@@ -61,9 +61,10 @@ class Service:
     """This process as a member of the fleet: its lease, meters, guarded calls and server side.
 
     Every argument but the name may be left out; it is then taken from the environment
-    (`BREAKWATER_INSTANCE`, `_ZONE`, `_HOST`, `_PORT`, `_URL`, `_METRICS`), else from a default.
-    url: the platform, `http://host:port`; metrics: where meter lines go, `udp://host:port`;
-    either may be `none`. Raises SettingsError for values that cannot be used; after that, whatever
+    (`BREAKWATER_INSTANCE`, `_ZONE`, `_HOST`, `_PORT`, `_URL`, `_TOKEN`, `_METRICS`), else from a
+    default. url: the platform, `http://host:port`; token: for a platform that asks for one, of
+    role operator; metrics: where meter lines go, `udp://host:port`. url and metrics may be
+    `none`. Raises SettingsError for values that cannot be used; after that, whatever
     state the platform is in, nothing here fails or slows the service.
 
     Start it with `async with service`, with `with service`, by `start` and `stop`, or leave that
@@ -79,13 +80,14 @@ class Service:
         host: str | None = None,
         port: int | None = None,
         url: str | None = None,
+        token: str | None = None,
         metrics: str | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
         given = {
             "instance": instance, "zone": zone, "host": host, "port": port,
-            "url": url, "metrics": metrics,
+            "url": url, "token": token, "metrics": metrics,
         }  # fmt: skip
         self.settings: ServiceSettings = resolve_settings(name, given)
         self._clock = clock or SystemClock()
@@ -105,7 +107,7 @@ class Service:
         self._clients: list[Client] = []
         self._servers: list[Middleware] = []
         self._commands: dict[str, Command] = {}
-        self._reported: dict[tuple[str, str], int] = {}
+        self._reported: dict[tuple[str, ...], int] = {}
 
     @classmethod
     def from_env(cls) -> "Service":
@@ -194,9 +196,11 @@ class Service:
         import asyncio  # noqa: PLC0415 - a sync service never pays for it
 
         self._gauges.forget_loop()
-        if self._sessions is not None:
-            await self._sessions.close()
-        await asyncio.to_thread(self.stop)
+        try:
+            if self._sessions is not None:
+                await self._sessions.close()
+        finally:
+            await asyncio.to_thread(self.stop)
 
     def asgi(
         self,
@@ -341,7 +345,7 @@ class Service:
         self._count("sdk.lines.dropped", {}, self._sender.stats().dropped_lines)
 
     def _count(self, name: str, tags: dict[str, str], total: int) -> None:
-        key = (name, "".join(tags.values()))
+        key = (name, *tags.values())
         news = total - self._reported.get(key, 0)
         if news:
             self._reported[key] = total

@@ -16,16 +16,21 @@ from breakwater.sdk.errors import SettingsError
 
 DEFAULT_URL: Final = "http://127.0.0.1:7101"
 DEFAULT_METRICS: Final = "udp://127.0.0.1:1234"
+_TOKEN: Final = re.compile(r"[!-~]*")
 _ADDRESS: Final = re.compile(
     r"(?P<scheme>[a-z]+)://(?P<host>\[[0-9a-fA-F:.]+\]|[^/:\[\]]+):(?P<port>\d{1,5})/?"
 )
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """A host and a port, taken from a URL such as `udp://127.0.0.1:1234`."""
+    """A host and a port, taken from a URL such as `udp://127.0.0.1:1234`.
+
+    token: shown with every request to a platform that lets in only who has one; empty for none.
+    """
 
     host: str
     port: int
+    token: str = ""
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +56,7 @@ def resolve_settings(
     given: Mapping[str, str | int | None],
     environ: Mapping[str, str] | None = None,
 ) -> ServiceSettings:
-    """Settings from `given` (keys instance, zone, host, port, url, metrics), else the environment.
+    """Settings from `given` (instance, zone, host, port, url, token, metrics), else environment.
 
     Raises SettingsError naming the argument and variable that cannot be used.
     """
@@ -78,7 +83,7 @@ def resolve_settings(
         zone=sanitize(value("zone")) if value("zone") else "",
         host=host,
         port=port,
-        platform=_address_or_none("url", value("url", DEFAULT_URL), "http"),
+        platform=_platform(value("url", DEFAULT_URL), value("token")),
         metrics=_address_or_none("metrics", value("metrics", DEFAULT_METRICS), "udp"),
     )
 
@@ -87,6 +92,13 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise SettingsError(f"port {text!r} (BREAKWATER_PORT) must be a number from 0 to 65535")
     return int(text)
+
+
+def _platform(url: str, token: str) -> Address | None:
+    if not _TOKEN.fullmatch(token):
+        raise SettingsError("the token (BREAKWATER_TOKEN) must be visible ASCII characters only")
+    address = _address_or_none("url", url, "http")
+    return None if address is None else msgspec.structs.replace(address, token=token)
 
 
 def _address_or_none(key: str, text: str, scheme: str) -> Address | None:

@@ -1,5 +1,7 @@
 """The HTTP application: every room's routes behind one edge."""
 
+from collections.abc import Mapping
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -17,8 +19,8 @@ from breakwater.server.platform import Platform
 from breakwater.topology.http import routes as topology_routes
 
 
-def make_app(platform: Platform) -> Edge:
-    """The application that serves `platform`."""
+def make_app(platform: Platform, connections_ended: Mapping[str, int]) -> Edge:
+    """The application that serves `platform`; `connections_ended` is shown in its statistics."""
     settings = platform.settings
 
     async def healthcheck(_: Request) -> Response:
@@ -35,7 +37,7 @@ def make_app(platform: Platform) -> Edge:
     ]
     # A bare router: the edge alone turns exceptions into answers.
     inner = Router([*own, *room_routes(platform)], redirect_slashes=False)
-    edge = Edge(inner, settings.server, Doorkeeper(settings.tokens))
+    edge = Edge(inner, settings.server, Doorkeeper(settings.tokens), connections_ended)
     return edge
 
 
@@ -45,7 +47,7 @@ def room_routes(platform: Platform) -> list[BaseRoute]:
     clock = platform.clock
     step_ms = platform.settings.metrics.step_ms
     return [
-        *ingest_routes(platform.publisher, max_payload_bytes=limit),
+        *ingest_routes(platform.publisher, max_payload_bytes=limit, durability=platform.engine),
         *metrics_routes(platform.engine),
         *registry_routes(platform.registry),
         *journal_routes(platform.journal),

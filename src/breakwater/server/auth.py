@@ -123,16 +123,24 @@ def presented_token(headers: Headers) -> str | None:
 
 
 def _local_only(headers: Headers) -> Verdict:
-    host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    host = _name_in(f"//{headers.get('host', '')}")
     if host and not is_loopback(host):
         return Verdict(
             status=403,
             message=f"host '{host}' is not this machine; set tokens to serve other names",
         )
     origin = headers.get("origin")
-    if origin is not None and not is_loopback(urlsplit(origin).hostname or ""):
+    if origin is not None and not is_loopback(_name_in(origin)):
         return Verdict(status=403, message=f"pages from {origin} may not call this server")
     return _PASS
+
+
+def _name_in(address: str) -> str:
+    """The host name in an address; one that cannot be read stands for itself, and is no name."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return address.removeprefix("//")
 
 
 def new_token() -> str:

@@ -95,6 +95,8 @@ def token(name: str, role: str) -> None:
     from breakwater.server.auth import digest_of, new_token  # noqa: PLC0415 - brings the rooms
     from breakwater.server.settings_text import literal  # noqa: PLC0415 - brings the rooms
 
+    if not 1 <= len(name) <= 80:
+        raise click.BadParameter(f"a name has 1 to 80 characters, this one {len(name)}")
     fresh = new_token()
     entry = {"name": name, "role": role, "sha256": digest_of(fresh)}
     click.echo(fresh)

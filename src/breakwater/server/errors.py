@@ -6,7 +6,7 @@ SettingsError(InvalidInputError)
 └── SettingsFileError       the settings file cannot be read
 UnsafeBindError(InvalidInputError)   the platform would be open to the network without a token
 AddressInUseError(UnavailableError)  the port is taken
-DataFolderError(UnavailableError)    the data folder cannot be made or written
+DataFolderError(UnavailableError)    a folder to write to cannot be made or written
 """
 
 from breakwater.model import InvalidInputError, UnavailableError

@@ -5,6 +5,7 @@ once and counted; long polls hold no place, their rooms bound those themselves. 
 inside is answered in one shape: {"type": "error", "message": ...}.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -26,6 +27,7 @@ from breakwater.model import (
 )
 from breakwater.server.auth import Doorkeeper
 from breakwater.server.settings import ServerSettings
+from breakwater.web import error_answer
 
 log = structlog.get_logger("breakwater.server")
 
@@ -42,7 +44,11 @@ LONG_POLLS: Final = frozenset(("/api/v1/registry/instances", "/api/v1/faults/rul
 
 
 class EdgeStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What passed the edge and what did not, counted since the start."""
+    """What passed the edge and what did not, counted since the start.
+
+    body_bytes: of all requests under way now. connections_ended: by reason, before a request had
+    come in or after its answer had gone out.
+    """
 
     requests: int
     under_way: int
@@ -50,6 +56,16 @@ class EdgeStats(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
     too_large: int
     failed: int
+    body_bytes: int
+    connections_ended: dict[str, int]
+
+
+_SLOWEST_BYTES_PER_S: Final = 1_024
+"""A body that keeps coming may take `body_timeout_s` and a second for every so many bytes."""
+
+
+class _CrowdedError(UnavailableError):
+    """The bodies of all requests together are larger than they may be."""
 
 
 class _TooLargeError(LimitExceededError):
@@ -59,8 +75,16 @@ class _TooLargeError(LimitExceededError):
 class Edge:
     """Bounds, authentication and errors around an ASGI application."""
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings, doorkeeper: Doorkeeper) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ServerSettings,
+        doorkeeper: Doorkeeper,
+        connections_ended: Mapping[str, int] | None = None,
+    ) -> None:
         self._app = app
+        self._connections_ended = {} if connections_ended is None else connections_ended
+        self._body_bytes = 0
         self._settings = settings
         self._doorkeeper = doorkeeper
         self._requests = self._under_way = self._overloaded = self._too_large = self._failed = 0
@@ -74,6 +98,8 @@ class Edge:
             refused=self._doorkeeper.refused,
             too_large=self._too_large,
             failed=self._failed,
+            body_bytes=self._body_bytes,
+            connections_ended=dict(self._connections_ended),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,18 +123,18 @@ class Edge:
         headers = Headers(scope=scope)
         verdict = self._doorkeeper.judge(scope["method"], scope["path"], headers)
         if verdict.status != HTTPStatus.OK:
-            answer = error_response(verdict.status, verdict.message)
+            answer = error_answer(verdict.status, verdict.message)
             if verdict.status == HTTPStatus.UNAUTHORIZED:
                 answer.headers["www-authenticate"] = 'Bearer realm="breakwater", Basic'
             return answer
         if self._under_way >= self._settings.max_requests and scope["path"] != "/healthcheck":
             self._overloaded += 1
-            busy = error_response(503, f"{self._under_way} requests are under way; try again later")
+            busy = error_answer(503, f"{self._under_way} requests are under way; try again later")
             busy.headers["retry-after"] = "1"
             return busy
         length = headers.get("content-length", "0")
         if not length.isdigit():
-            return error_response(400, f"content-length is '{length[:40]}', expected a number")
+            return error_answer(400, f"content-length is '{length[:40]}', expected a number")
         if int(length[:20]) > self._settings.max_body_bytes:
             return self._over_size()
         return None
@@ -116,7 +142,7 @@ class Edge:
     def _over_size(self) -> Response:
         self._too_large += 1
         limit = self._settings.max_body_bytes
-        return error_response(413, f"the body is larger than {limit} bytes (server.max_body_bytes)")
+        return error_answer(413, f"the body is larger than {limit} bytes (server.max_body_bytes)")
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_started = False
@@ -127,36 +153,37 @@ class Edge:
             await send(message)
 
         scope["app"] = self  # makes the router raise its 404 and 405 instead of answering them
+        body = _Body(receive, self._settings)
         try:
-            await self._app(scope, self._bounded(receive), watched_send)
+            await self._app(scope, self._counted(body), watched_send)
         except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - the supervision edge of all requests
             answer = self._answer_to(error, scope)
             if not has_started:
                 await answer(scope, receive, send)
+        finally:
+            self._body_bytes -= body.size
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """Bound the size of the body, and the wait for each part of it until it is complete."""
-        read_bytes = 0
-        is_complete = False
-        limit, patience_s = self._settings.max_body_bytes, self._settings.body_timeout_s
+    def _counted(self, body: "_Body") -> Receive:
+        """Count the bytes of all bodies under way, and refuse what is too much together."""
+        most = self._settings.max_bodies_bytes
 
-        async def bounded() -> Message:
-            nonlocal read_bytes, is_complete
-            if is_complete:  # whoever listens now waits for the caller to leave, rightly for long
-                return await receive()
-            with anyio.move_on_after(patience_s) as waiting:
-                message = await receive()
-            if waiting.cancelled_caught:
-                raise HTTPException(408, f"no part of the body came for {patience_s:g} s")
-            is_complete = not message.get("more_body", False)
-            read_bytes += len(message.get("body", b""))
-            if read_bytes > limit:
-                raise _TooLargeError(f"the body is larger than {limit} bytes")
+        async def counted() -> Message:
+            before = body.size
+            try:
+                message = await body.receive()
+            finally:
+                self._body_bytes += body.size - before
+            if self._body_bytes > most and body.size > before:
+                self._overloaded += 1
+                raise _CrowdedError(
+                    f"the bodies of all requests under way are larger than {most} bytes "
+                    "(server.max_bodies_bytes); try again later"
+                )
             return message
 
-        return bounded
+        return counted
 
     def _answer_to(self, error: Exception, scope: Scope) -> Response:
         if isinstance(error, _TooLargeError):
@@ -165,22 +192,48 @@ class Edge:
             return _http_answer(error, scope)
         for kind, status in _STATUS_OF:
             if isinstance(error, kind):
-                return error_response(status, str(error))
+                return error_answer(status, str(error))
         self._failed += 1
         log.error("request.failed", method=scope["method"], path=scope["path"], exc_info=error)
-        return error_response(500, "the request failed inside the server; its log says more")
+        return error_answer(500, "the request failed inside the server; its log says more")
+
+
+class _Body:
+    """The body of one request, bounded in size, in silence, and in how slowly it comes."""
+
+    def __init__(self, receive: Receive, settings: ServerSettings) -> None:
+        self.size = 0
+        self._receive = receive
+        self._limit = settings.max_body_bytes
+        self._patience_s = settings.body_timeout_s
+        self._begun_s = anyio.current_time()
+        self._is_complete = False
+
+    async def receive(self) -> Message:
+        """The next part; raises HTTPException when it does not come, _TooLargeError."""
+        if self._is_complete:  # whoever listens now waits for the caller to leave, rightly for long
+            return await self._receive()
+        patience_s = self._patience_s
+        due_s = self._begun_s + patience_s + self.size / _SLOWEST_BYTES_PER_S
+        with anyio.move_on_at(min(due_s, anyio.current_time() + patience_s)) as waiting:
+            message = await self._receive()
+        if waiting.cancelled_caught:
+            raise HTTPException(408, f"no part of the body came for {patience_s:g} s")
+        self._is_complete = not message.get("more_body", False)
+        self.size += len(message.get("body", b""))
+        if self.size > self._limit:
+            raise _TooLargeError(f"the body is larger than {self._limit} bytes")
+        if not self._is_complete and anyio.current_time() > due_s:
+            raise HTTPException(
+                408, f"the body came at less than {_SLOWEST_BYTES_PER_S} bytes a second"
+            )
+        return message
 
 
 def _http_answer(error: HTTPException, scope: Scope) -> Response:
     message = error.detail
     if message == HTTPStatus(error.status_code).phrase:
         message = f"{message}: {scope['method']} {scope['path']}"
-    answer = error_response(error.status_code, message)
+    answer = error_answer(error.status_code, message)
     answer.headers.update(error.headers or {})
     return answer
-
-
-def error_response(status: int, message: str) -> Response:
-    """The one shape of every error."""
-    body = msgspec.json.encode({"type": "error", "message": message})
-    return Response(body, status, media_type="application/json")

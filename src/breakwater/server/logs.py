@@ -1,9 +1,28 @@
 """Where log events go: standard error, one line each."""
 
+import contextlib
 import logging
 import sys
+from typing import TextIO
 
 import structlog
+
+
+class _Lenient:
+    """Standard error, but what it cannot take (a full disk) is dropped and stops nobody."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write if that is possible."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Flush if that is possible."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def configure_logs(level: str) -> None:
@@ -26,6 +45,8 @@ def configure_logs(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(
+            file=_Lenient(sys.stderr)  # type: ignore[arg-type]  # it only writes and flushes
+        ),
         cache_logger_on_first_use=False,
     )

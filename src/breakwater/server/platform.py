@@ -9,9 +9,10 @@ import anyio
 import anyio.to_thread
 import msgspec
 import psutil
+import structlog
 
 from breakwater import __version__
-from breakwater.chaos import Chaos
+from breakwater.chaos import Chaos, UndoFailedError
 from breakwater.incidents import Triage, Watcher
 from breakwater.ingest import LineAggregator, Publisher, UdpLineServer
 from breakwater.journal import Journal
@@ -24,8 +25,11 @@ from breakwater.server.settings import Settings
 from breakwater.server.tasks import Loop
 from breakwater.storage import ControlDatabase, StorageSettings
 
+log = structlog.get_logger("breakwater.server")
+
 _DATABASE = "control.db"
 _LEDGER = "undo-ledger.jsonl"
+_METRICS = "metrics"
 _MAINTAIN_S = 1.0
 
 
@@ -53,9 +57,10 @@ def process_stats() -> ProcessStats:
 class Platform:
     """One running platform without its HTTP side.
 
-    Making it opens the data folder, the undo ledger and the UDP port, and raises what those raise;
-    `loops` are then to be run until the end, and leaving the context undoes every fault, answers
-    every waiting caller and closes the files.
+    Making it opens the data folder and the undo ledger and recovers the metrics, entering its
+    context opens the UDP port; both raise what those raise. `loops` are then to be run until the
+    end, and leaving the context undoes every fault, answers every waiting caller and closes the
+    files.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
@@ -63,10 +68,6 @@ class Platform:
         self.clock = clock
         step_ms = settings.metrics.step_ms
         self.folder = folder = Path(settings.data_dir).absolute()
-        self.engine = MetricsEngine(settings.metrics, clock)
-        self.aggregator = LineAggregator(settings.ingest, self.engine, clock)
-        self.publisher = Publisher(settings.ingest, self.engine, clock)
-        self.udp = UdpLineServer(settings.ingest, self.aggregator, clock, step_ms=step_ms)
         self.registry = Registry(settings.registry, clock)
         self.database = ControlDatabase(
             folder / _DATABASE,
@@ -77,6 +78,10 @@ class Platform:
         )
         self.journal = Journal(self.database, clock)
         self.chaos = self._open_chaos()
+        self.engine = self._open_engine()
+        self.aggregator = LineAggregator(settings.ingest, self.engine, clock)
+        self.publisher = Publisher(settings.ingest, self.engine, clock)
+        self.udp = UdpLineServer(settings.ingest, self.aggregator, clock, step_ms=step_ms)
         self.triage = Triage(self.engine, self.journal, clock, settings.incidents, step_ms=step_ms)
         self.watcher = Watcher(self.triage, self.journal, clock, settings.incidents)
         works = {
@@ -104,17 +109,33 @@ class Platform:
                 self.settings.chaos,
             )
         except OSError as error:
-            raise DataFolderError(
-                f"the data folder {self.folder} cannot be used: {error.strerror or error}; "
-                "choose another with --data-dir or make it writable"
-            ) from error
+            raise self._unusable(error) from error
+
+    def _open_engine(self) -> MetricsEngine:
+        """The metrics engine with everything that was acknowledged before."""
+        try:
+            return MetricsEngine(self.settings.metrics, self.clock, folder=self.folder / _METRICS)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> DataFolderError:
+        return DataFolderError(
+            f"the data folder {self.folder} cannot be used: {error.strerror or error}; "
+            "choose another with --data-dir or make it writable"
+        )
 
     async def __aenter__(self) -> Self:
-        """Open the UDP port and undo what a crash may have left."""
+        """Open the UDP port and undo what a crash may have left; all is closed when that fails."""
         self._closing.push_async_callback(self.database.close)
+        self._closing.push_async_callback(anyio.to_thread.run_sync, self.engine.close)
         self._closing.push_async_callback(self.settle)
-        self.udp.bind()
-        self._closing.callback(self.udp.close)
+        try:
+            self.udp.bind()
+            self._closing.callback(self.udp.close)
+            await self._recover()
+        except BaseException:
+            await self._closing.aclose()
+            raise
         return self
 
     async def __aexit__(
@@ -126,6 +147,12 @@ class Platform:
         """Undo, answer, flush and close."""
         await self._closing.aclose()
 
+    async def _recover(self) -> None:
+        try:
+            await self.chaos.recover()
+        except UndoFailedError as error:  # the loop of chaos tries again until it succeeds
+            log.warning("chaos.recovery.unfinished", reason=str(error))
+
     async def _maintain_metrics(self) -> None:
         """Seal and forget old blocks, in a thread: compression takes its time."""
         while True:
@@ -135,15 +162,17 @@ class Platform:
     async def settle(self) -> None:
         """Undo every fault and answer every long poll, now and for good; then requests can end."""
         self.registry.close()
+        self.engine.wind_up()
         if not self._is_settled:
             self._is_settled = True
             await self.chaos.close()
 
     def health(self) -> dict[str, bool]:
-        """Which parts work: every loop runs and the journal can write."""
+        """Which parts work: every loop runs, the journal and the metrics log can write."""
         return {
             **{loop.name: loop.is_well for loop in self.loops},
             "journal": not self.database.stats().last_failure,
+            "metrics-log": self.engine.is_durable,
         }
 
     def stats(self) -> dict[str, Any]:  # Any: one frozen record a room, each of its own type

@@ -24,7 +24,8 @@ import uvicorn
 from breakwater.model import SystemClock
 from breakwater.server.app import make_app
 from breakwater.server.auth import check_bind
-from breakwater.server.errors import AddressInUseError
+from breakwater.server.connections import bounded_protocol, bounds_of
+from breakwater.server.errors import AddressInUseError, DataFolderError
 from breakwater.server.logs import configure_logs
 from breakwater.server.platform import Platform
 from breakwater.server.settings import Settings
@@ -71,6 +72,10 @@ def serve(settings: Settings, *, ready_file: Path | None = None) -> None:
     ledger that cannot be had.
     """
     check_bind(settings)
+    if ready_file is not None and not os.access(ready_file.absolute().parent, os.W_OK):
+        raise DataFolderError(
+            f"the ready file {ready_file} cannot be written: its folder must exist and be writable"
+        )
     configure_logs(settings.log_level)
     anyio.run(_serve, settings, ready_file, backend_options={"use_uvloop": True})
 
@@ -102,9 +107,10 @@ async def _until_told() -> None:
 
 
 def _uvicorn_config(platform: Platform) -> uvicorn.Config:
+    bounds = bounds_of(platform.settings.server)
     return uvicorn.Config(
-        make_app(platform),
-        http="httptools",
+        make_app(platform, bounds.counts),
+        http=bounded_protocol(bounds),
         ws="none",
         lifespan="off",
         access_log=False,

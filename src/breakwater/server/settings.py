@@ -34,15 +34,21 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The HTTP side.
 
-    max_body_bytes: of any request. max_requests: requests under way at once, long polls aside;
-    further ones are answered 503. body_timeout_s: longest silence within a body. stop_s: how long
-    requests may still run after a stop signal.
+    max_body_bytes, max_bodies_bytes: of any request, and of all under way together.
+    max_requests: requests under way at once, long polls aside; further ones are answered 503.
+    max_connections: open at once, fewer where the process may not open so many files.
+    head_timeout_s: how long a connection may take to send the head of a request.
+    body_timeout_s: longest silence within a body. stop_s: how long requests may still run after a
+    stop signal.
     """
 
     host: str = "127.0.0.1"
     port: int = 7101
     max_body_bytes: int = 32 << 20
+    max_bodies_bytes: int = 256 << 20
     max_requests: int = 512
+    max_connections: int = 10_000
+    head_timeout_s: float = 15.0
     body_timeout_s: float = 30.0
     stop_s: float = 0.5
 
@@ -57,7 +63,7 @@ class StorageSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings; a section is named like the room it belongs to.
 
-    data_dir: where the journal and the undo ledger are kept; it is made when missing.
+    data_dir: where journal, undo ledger and metrics are kept; it is made when missing.
     tokens: who may come in; without any, only this machine may, and may do everything.
     """
 
@@ -90,8 +96,12 @@ class Bound(msgspec.Struct, frozen=True):
     words: str
 
 
+def _plain(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
+
+
 def _between(low: float, high: float) -> Bound:
-    return Bound(lambda value: low <= value <= high, f"{low:g} to {high:g}")
+    return Bound(lambda value: low <= value <= high, f"{_plain(low)} to {_plain(high)}")
 
 
 BOUNDS: Final[dict[str, Bound]] = {
@@ -99,6 +109,8 @@ BOUNDS: Final[dict[str, Bound]] = {
     "server.stop_s": _between(0, 30),
     "server.max_body_bytes": _between(1_024, 1 << 30),
     "server.max_requests": _between(1, 100_000),
+    "server.max_bodies_bytes": _between(1_024, 1 << 40),
+    "server.head_timeout_s": _between(0.01, 3_600),
     "server.body_timeout_s": _between(0.01, 3_600),
     "ingest.port": _between(0, 65_535),
     "ingest.receive_buffer_bytes": _between(4_096, 1 << 30),
@@ -106,7 +118,12 @@ BOUNDS: Final[dict[str, Bound]] = {
         lambda value: 1_000 <= value <= 60_000 and 60_000 % value == 0,
         "1000 to 60000 and a whole part of a minute",
     ),
+    "metrics.block_slots": _between(1, 3_600),
+    "metrics.max_series": _between(1, 100_000_000),
     "metrics.raw_blocks": _between(2, 100_000),
+    "metrics.snapshot_every_s": _between(1, 86_400),
+    "metrics.max_log_bytes": _between(1 << 20, 1 << 40),
+    "registry.evict_interval_s": _between(0.01, 3_600),
     "registry.max_wait_s": _between(0, 3_600),
     "chaos.max_share": _between(0, 1),
     "storage.busy_timeout_ms": _between(0, 600_000),

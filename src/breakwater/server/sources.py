@@ -13,7 +13,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
@@ -87,7 +87,7 @@ def _effective(given: Mapping[str, tuple[Any, str]], types: Mapping[str, Any]) -
             checked = msgspec.convert(value, types[name])
         except msgspec.ValidationError as reason:
             raise InvalidSettingError(
-                f"{name} is {value!r} ({origin}): {_plainly(str(reason))}"
+                f"{name} is {value!r} ({origin}): {_plainly(str(reason), types[name])}"
             ) from reason
         check_value(name, checked, origin)
         *path, last = name.split(".")
@@ -99,7 +99,9 @@ def _effective(given: Mapping[str, tuple[Any, str]], types: Mapping[str, Any]) -
     return Effective(settings=msgspec.convert(tree, Settings), origins=origins)
 
 
-def _plainly(reason: str) -> str:
+def _plainly(reason: str, kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"expected one of {', '.join(get_args(kind))}"
     for technical, plain in (
         ("`int`", "a whole number"),
         ("`float`", "a number"),

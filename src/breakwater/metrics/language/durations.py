@@ -5,9 +5,11 @@ from typing import Final
 
 from breakwater.metrics.errors import InvalidTimeError
 
-_SIMPLE: Final = re.compile(r"(\d+)\s*([a-zA-Z]+)")
+_SIMPLE: Final = re.compile(r"([0-9]{1,15})\s*([a-zA-Z]+)")
 _ISO: Final = re.compile(
-    r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.(\d{1,3})\d*)?S)?)?", re.IGNORECASE
+    r"P(?:([0-9]{1,15})D)?(?:T(?:([0-9]{1,15})H)?(?:([0-9]{1,15})M)?"
+    r"(?:([0-9]{1,15})(?:\.([0-9]{1,3})[0-9]*)?S)?)?",
+    re.IGNORECASE,
 )
 _UNITS: Final = {
     "milliseconds": 1,
@@ -19,6 +21,7 @@ _UNITS: Final = {
     "months": 30 * 86_400_000,
     "years": 365 * 86_400_000,
 }
+_LONGEST_MS: Final = 10_000 * 365 * 86_400_000
 _SHORT: Final = {
     "ms": "milliseconds",
     "s": "seconds",
@@ -42,13 +45,20 @@ _PRINTED: Final = (
 
 def parse_duration(text: str) -> int:
     """Milliseconds of a duration; raises InvalidTimeError saying what is allowed."""
+    length_ms = _length_ms(text)
+    if length_ms > _LONGEST_MS:
+        raise InvalidTimeError(f"duration '{text}' is longer than 10000 years")
+    return length_ms
+
+
+def _length_ms(text: str) -> int:
     simple = _SIMPLE.fullmatch(text)
     if simple is not None:
         return int(simple[1]) * _unit(simple[2])
     iso = _ISO.fullmatch(text)
     if iso is None or not any(iso.groups()):
         raise InvalidTimeError(
-            f"invalid duration '{text}'; expected a number and a unit (30s, 5m, 3h, 2d, 1w) "
+            f"invalid duration '{text[:80]}'; expected a number and a unit (30s, 5m, 3h, 2d, 1w) "
             "or ISO 8601 with days, hours, minutes and seconds (PT5M, P1DT2H)"
         )
     days, hours, minutes, seconds = (int(part or 0) for part in iso.groups()[:4])
@@ -71,3 +81,13 @@ def duration_text(length_ms: int) -> str:
         if length_ms % size == 0:
             return f"{length_ms // size}{unit}"
     return f"{length_ms}ms"
+
+
+def iso_text(length_ms: int) -> str:
+    """A duration as ISO 8601 writes it, hours being the largest unit: `PT20M`, `PT168H`."""
+    hours, rest = divmod(length_ms, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    seconds = f"{rest // 1000}.{rest % 1000:03}".rstrip("0").rstrip(".")
+    parts = [f"{hours}H" if hours else "", f"{minutes}M" if minutes else ""]
+    parts.append(f"{seconds}S" if rest else "")
+    return "PT" + ("".join(parts) or "0S")

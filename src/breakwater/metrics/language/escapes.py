@@ -5,13 +5,26 @@ import re
 from decimal import Decimal
 from typing import Final
 
-_ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
+_ESCAPE: Final = re.compile(
+    r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})"
+)
 _SPECIAL: Final = re.compile(r"[,:\s]")
 
 
 def unescape(text: str) -> str:
-    r"""Replace each `\uXXXX` by its character; anything else with a backslash stays."""
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text) if "\\u" in text else text
+    r"""Replace each `\uXXXX` by its character; anything else with a backslash stays.
+
+    Two that form a surrogate pair are one character; half a pair is none, and stays as it is.
+    """
+    return _ESCAPE.sub(_character, text) if "\\u" in text else text
+
+
+def _character(found: re.Match[str]) -> str:
+    high, low, alone = found.groups()
+    if high is not None:
+        return chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00)
+    code = int(alone, 16)
+    return found[0] if 0xD800 <= code <= 0xDFFF else chr(code)
 
 
 def escape(text: str) -> str:

@@ -241,90 +241,6 @@ class Percentiles(Expression, frozen=True):
         return self.inner.keys
 
 
-class NamedRewrite(Expression, frozen=True):
-    """A word that stands for a longer program and still prints as itself.
-
-    `original` is what the word was applied to, `evaluated` the program it stands for, with the
-    grouping (`keys`) and offset that later words gave it.
-    """
-
-    name: str
-    original: Query | Expression
-    evaluated: Expression
-    arguments: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-    offset_ms: int = 0
-
-    def text(self) -> str:
-        """The canonical program."""
-        words = [self.original.text(), *self.arguments, f":{self.name}"]
-        if self.keys:
-            words.append(f"{keys_text(self.keys)},:by")
-        if self.offset_ms:
-            words.append(f"{duration_text(self.offset_ms)},:offset")
-        return ",".join(words)
-
-    @property
-    def grouping(self) -> tuple[str, ...]:
-        """That of the program it stands for."""
-        return self.evaluated.grouping
-
-
-class Styled(msgspec.Struct, frozen=True):
-    """An expression and how it is to be shown; the last setting of a name counts."""
-
-    inner: Expression
-    settings: tuple[tuple[str, str], ...] = ()
-
-    def text(self) -> str:
-        """The canonical program: settings follow in a fixed order."""
-        words = [word for name in _STYLE_ORDER for word in self._word(name)]
-        rest = [
-            word
-            for name, _ in self.settings
-            if name not in _STYLE_ORDER
-            for word in self._word(name)
-        ]
-        return ",".join([self.inner.text(), *words, *rest])
-
-    def get(self, name: str) -> str | None:
-        """The value of a setting."""
-        return dict(self.settings).get(name)
-
-    def with_setting(self, name: str, value: str) -> "Styled":
-        """A copy with one setting changed."""
-        kept = {**dict(self.settings), name: value}
-        return Styled(self.inner, tuple(kept.items()))
-
-    def without(self, *names: str) -> "Styled":
-        """A copy that lacks some settings."""
-        kept = tuple((name, value) for name, value in self.settings if name not in names)
-        return Styled(self.inner, kept)
-
-    def _word(self, name: str) -> list[str]:
-        value = self.get(name)
-        if value is None:
-            return []
-        if name == "ls":
-            return [f":{value}"]
-        return [value] if name == "sed" else [f"{escape(value)},:{name}"]
-
-
-_STYLE_ORDER = (
-    "sed",
-    "ls",
-    "lw",
-    "color",
-    "alpha",
-    "palette",
-    "axis",
-    "sort",
-    "order",
-    "limit",
-    "legend",
-)
-
-
 def keys_text(keys: tuple[str, ...]) -> str:
     """A list of keys as the language writes it."""
     return f"(,{','.join(escape(key) for key in keys)},)"
@@ -334,3 +250,12 @@ def check_subset(keys: tuple[str, ...], of: tuple[str, ...]) -> None:
     """Raise QueryValueError unless every one of `keys` is among the inner grouping."""
     if not set(keys) <= set(of):
         raise QueryValueError(f"{keys_text(keys)} is not a subset of {keys_text(of)}")
+
+
+def check_joinable(left: tuple[str, ...], right: tuple[str, ...]) -> None:
+    """Raise QueryValueError unless one grouping, or none, holds all keys of the other."""
+    if not (set(left) <= set(right) or set(right) <= set(left)):
+        raise QueryValueError(
+            f"both sides must be grouped by the same keys or one by some of the other's: "
+            f"{keys_text(left)} and {keys_text(right)}"
+        )

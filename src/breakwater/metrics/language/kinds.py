@@ -2,7 +2,8 @@
 
 A stack holds literals (str), lists, queries, expressions and styled expressions. A number is a
 literal until a word wants a number or an expression; a query becomes its sum where an expression
-is wanted; an expression becomes a styled one where style is set.
+is wanted; an expression becomes a styled one where style is set. A word that computes on styled
+lines computes on what is styled, and its result wears the style.
 """
 
 from collections.abc import Callable
@@ -18,9 +19,9 @@ from breakwater.metrics.language.expressions import (
     DataExpression,
     Expression,
     GroupBy,
-    Styled,
 )
 from breakwater.metrics.language.query import Query
+from breakwater.metrics.language.styled import Styled
 
 Item = Any  # an element of the stack: str, list, Query, Expression or Styled
 NO_MATCH: Final = object()
@@ -92,6 +93,8 @@ def _data(item: Item) -> Item:
 
 
 def _expression(item: Item) -> Item:
+    if isinstance(item, Styled):
+        return item.inner
     if isinstance(item, Expression):
         return item
     if isinstance(item, Query):

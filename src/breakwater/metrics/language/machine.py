@@ -2,17 +2,19 @@
 
 A program is literals, words and lists, separated by commas. `(` and `)` as words of their own
 enclose a list, which is not run until another word runs it. A machine is used for one program.
-Limits: 1024 items on the stack and in a list, calls nested 10 deep, 64 KiB of text.
+Limits: 1024 items on the stack and in a list, calls nested 10 deep, 64 KiB of text, and the size
+of what is built (`size`).
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from breakwater.metrics.errors import QueryError, QuerySyntaxError, QueryValueError
 from breakwater.metrics.language.escapes import unescape
 from breakwater.metrics.language.kinds import Item, name_of
-from breakwater.metrics.language.registry import WORDS, Word
+from breakwater.metrics.language.registry import Word
+from breakwater.metrics.language.size import Measure
 
 MAX_ITEMS: Final = 1024
 MAX_DEPTH: Final = 10
@@ -29,14 +31,20 @@ class Token(NamedTuple):
 
 
 class Machine:
-    """The stack while a program runs: `stack` (top last), variables, and what was frozen."""
+    """The stack while a program runs: `stack` (top last), variables, and what was frozen.
 
-    def __init__(self) -> None:
+    `words` is the vocabulary; the variable `tz` may name the time zone of dates.
+    """
+
+    def __init__(self, words: Mapping[str, Sequence[Word]]) -> None:
+        self.words = words
         self.stack: list[Item] = []
         self.frozen: list[Item] = []
         self.variables: dict[str, Item] = {}
+        self.macros: list[str] = []
         self._depth = 0
         self._steps = 0
+        self._measure = Measure()
 
     def run_text(self, program: str) -> list[Item]:
         """Run a program from its text; returns frozen and live items, bottom first."""
@@ -55,8 +63,15 @@ class Machine:
         self._run(Token(item, -1) for item in items)
         self._depth -= 1
 
+    def run_macro(self, name: str, body: list[Item]) -> None:
+        """Run the body of a word that is defined by other words."""
+        self.macros.append(name)
+        self.run_list(body)
+        self.macros.pop()
+
     def push(self, item: Item) -> None:
-        """Put an item on the stack."""
+        """Put an item on the stack; raises QueryValueError when it, or the stack, is too large."""
+        self._measure.check(item)
         if len(self.stack) >= MAX_ITEMS:
             raise QueryValueError(f"the stack holds {MAX_ITEMS} items; no more are allowed")
         self.stack.append(item)
@@ -83,7 +98,7 @@ class Machine:
 
     def _execute(self, token: Token) -> None:
         name = token.text[1:]
-        declared = WORDS.get(name)
+        declared = self.words.get(name)
         if declared is None:
             raise QuerySyntaxError(
                 f"unknown word ':{name}'{_at(token)}", position=token.position, word=name
@@ -103,18 +118,24 @@ class Machine:
         )
 
     def _perform(self, word: Word, arguments: list[Item], token: Token) -> None:
+        taken: list[Item] = []
         if word.kinds:
+            taken = self.stack[-len(word.kinds) :]
             del self.stack[-len(word.kinds) :]
         try:
             result = (
                 word.action(self, *arguments) if word.needs_machine else word.action(*arguments)
             )
-        except QuerySyntaxError:
-            raise
+        except QuerySyntaxError as error:
+            if token.position < 0 or error.position >= 0:
+                raise
+            message = f"{error} (run by ':{word.name}'{_at(token)})"
+            raise QuerySyntaxError(message, position=token.position, word=error.word) from error
         except QueryError as error:
             if token.position < 0:
                 raise
             raise QueryValueError(f"word ':{word.name}'{_at(token)}: {error}") from error
+        result = word.dressed(taken, result)
         if isinstance(result, tuple):
             for item in result:
                 self.push(item)

@@ -5,7 +5,6 @@ program; a change is made to what it was applied to, and the program is made aga
 """
 
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
@@ -17,22 +16,20 @@ from breakwater.metrics.language.expressions import (
     GroupBy,
     LineAggregate,
     LineGroupBy,
-    NamedRewrite,
     Rewrite,
-    Styled,
     check_subset,
 )
+from breakwater.metrics.language.named import Meaning, NamedRewrite
 from breakwater.metrics.language.query import Query, both
+from breakwater.metrics.language.styled import Styled
 
-Program = Callable[..., Expression]
-PROGRAMS: Final[dict[str, Program]] = {}
-"""For each named word, what it stands for: called with its operand and its arguments."""
+QueryChange = Callable[[Query], Query]
 
 
-def named(name: str, original: Query | Expression, *arguments: str) -> NamedRewrite:
-    """Apply a named word."""
-    evaluated = PROGRAMS[name](original, *arguments)
-    return NamedRewrite(name, original, evaluated, arguments)
+def named(meaning: Meaning, original: Query | Expression, *arguments: str) -> NamedRewrite:
+    """Apply a named word that can be made from its operand."""
+    assert meaning.make is not None
+    return NamedRewrite(meaning, original, meaning.make(original, *arguments), arguments)
 
 
 def group_by(expression: Expression, keys: tuple[str, ...]) -> Expression:
@@ -66,6 +63,9 @@ def add_keys(item: Expression | Styled, keys: tuple[str, ...]) -> Expression | S
     """Add keys to every grouping inside an expression."""
 
     def change(part: Expression) -> Expression | None:
+        if isinstance(part, NamedRewrite):
+            widened = part.evaluated.rewrite(change)
+            return msgspec.structs.replace(part, evaluated=widened, keys=widened.grouping)
         if isinstance(part, GroupBy):
             return msgspec.structs.replace(part, keys=_joined(part.keys, keys))
         if isinstance(part, LineGroupBy):
@@ -86,15 +86,21 @@ def _joined(keys: tuple[str, ...], added: tuple[str, ...]) -> tuple[str, ...]:
 
 def restrict(item: Expression | Styled, query: Query) -> Expression | Styled:
     """AND `query` into every query of an expression."""
+    return rewrite_queries(item, lambda known: both(known, query))
+
+
+def rewrite_queries(item: Expression | Styled, change_query: QueryChange) -> Expression | Styled:
+    """Replace every query of an expression by what `change_query` makes of it."""
 
     def change(part: Expression) -> Expression | None:
         if isinstance(part, NamedRewrite):
             original = part.original
-            if isinstance(original, Query):
-                return _remade(part, both(original, query))
-            return _remade(part, original.rewrite(change))
+            changed = (
+                change_query(original) if isinstance(original, Query) else original.rewrite(change)
+            )
+            return _remade(part, changed, change)
         if isinstance(part, DataExpression):
-            return msgspec.structs.replace(part, query=both(part.query, query))
+            return msgspec.structs.replace(part, query=change_query(part.query))
         return None
 
     return _apply(item, change)
@@ -105,11 +111,17 @@ def shift(item: Expression | Styled, offset_ms: int) -> Expression | Styled:
 
     def change(part: Expression) -> Expression | None:
         if isinstance(part, NamedRewrite):
-            moved = part.evaluated.rewrite(change)
-            return msgspec.structs.replace(part, evaluated=moved, offset_ms=offset_ms)
+            return _shift_named(part, offset_ms, change)
         return part.with_offset(offset_ms) if isinstance(part, DataExpression) else None
 
     return _apply(item, change)
+
+
+def _shift_named(part: NamedRewrite, offset_ms: int, change: Rewrite) -> NamedRewrite:
+    moved = part.evaluated.rewrite(change)
+    if isinstance(part.original, Query):
+        return msgspec.structs.replace(part, evaluated=moved, offset_ms=offset_ms)
+    return msgspec.structs.replace(part, evaluated=moved, original=part.original.rewrite(change))
 
 
 def consolidate_by(expression: Expression, name: str) -> Expression:
@@ -126,25 +138,34 @@ def consolidate_by(expression: Expression, name: str) -> Expression:
 
 
 def _group_named(expression: NamedRewrite, keys: tuple[str, ...]) -> Expression:
-    original = expression.original
-    if isinstance(original, Expression) and not original.grouping:
-        return _remade(expression, group_by(original, keys))
+    meaning, original = expression.meaning, expression.original
+    if isinstance(original, Expression) and not original.grouping and meaning.make is not None:
+        return _remade(expression, group_by(original, keys), lambda _: None)
     if expression.keys:
         check_subset(keys, expression.grouping)
         return LineGroupBy(LineAggregate(expression, "sum"), keys)
-    grouped = group_by(expression.evaluated, keys)
+    if meaning.group is None:
+        grouped = group_by(expression.evaluated, keys)
+    else:
+        grouped = _at_offset(meaning.group(original, keys), expression.offset_ms)
     return msgspec.structs.replace(expression, evaluated=grouped, keys=keys)
 
 
-def _remade(expression: NamedRewrite, original: Query | Expression) -> Expression:
-    made: Expression = named(expression.name, original, *expression.arguments)
-    if expression.keys:
-        made = group_by(made, expression.keys)
+def _remade(expression: NamedRewrite, original: Query | Expression, change: Rewrite) -> Expression:
+    meaning = expression.meaning
+    if meaning.make is None:
+        changed = expression.evaluated.rewrite(change)
+        return msgspec.structs.replace(expression, original=original, evaluated=changed)
+    made: Expression = named(meaning, original, *expression.arguments)
     if expression.offset_ms:
-        shifted = shift(made, expression.offset_ms)
-        assert isinstance(shifted, Expression)
-        return shifted
-    return made
+        made = _at_offset(made, expression.offset_ms)
+    return group_by(made, expression.keys) if expression.keys else made
+
+
+def _at_offset(expression: Expression, offset_ms: int) -> Expression:
+    shifted = shift(expression, offset_ms)
+    assert isinstance(shifted, Expression)
+    return shifted
 
 
 def _apply(item: Expression | Styled, change: Rewrite) -> Expression | Styled:

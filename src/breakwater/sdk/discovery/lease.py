@@ -45,7 +45,6 @@ class Lease:
         self._clock = clock
         self._random = random
         self._stopping = threading.Event()
-        self._first_done = threading.Event()
         self._thread: threading.Thread | None = None
         self._dirty_ms = 0
         self._is_registered = False
@@ -66,10 +65,6 @@ class Lease:
                 daemon=True,
             )
             self._thread.start()
-
-    def wait_first(self, timeout_s: float) -> bool:
-        """Wait until the first registration succeeded or failed, at most `timeout_s`."""
-        return self._first_done.wait(timeout_s)
 
     def stop(self, timeout_s: float = 1.0) -> None:
         """Stop renewing and cancel the lease; gives up on a silent platform after `timeout_s`."""
@@ -103,7 +98,6 @@ class Lease:
                     self._note(error)
                 wait_s = pause_s * self._random.uniform(0.5, 1.0)
                 pause_s = min(pause_s * 2, self._settings.renewal_s)
-            self._first_done.set()
             stopping.wait(wait_s)
         link.drop()
 

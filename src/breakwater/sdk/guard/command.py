@@ -227,8 +227,15 @@ class Command:
             self._breaker.release(permit)
 
     async def _fall_back(self, error: Exception, fallback: Fallback) -> Any:
-        answer = self._fall_back_sync(error, fallback)
-        return await answer if isawaitable(answer) else answer
+        try:
+            answer = fallback(error)
+            if isawaitable(answer):
+                answer = await answer
+        except BaseException:
+            self.tally.fallback_failure += 1
+            raise
+        self.tally.fallback += 1
+        return answer
 
     def _fall_back_sync(self, error: Exception, fallback: Fallback) -> Any:
         try:

@@ -1,17 +1,16 @@
 """Words that say what is read: the aggregate, its grouping, its consolidation, its offset."""
 
 from breakwater.metrics.errors import QueryValueError
-from breakwater.metrics.language.durations import parse_duration
 from breakwater.metrics.language.expressions import (
     Aggregate,
     All,
     Expression,
     GroupBy,
-    Styled,
 )
 from breakwater.metrics.language.query import Query
 from breakwater.metrics.language.registry import word
 from breakwater.metrics.language.rewrites import consolidate_by, shift
+from breakwater.metrics.language.styled import Styled
 
 
 @word("all", "query:Query -- Expr")
@@ -23,6 +22,7 @@ def all_(query: Query) -> Expression:
 def _declare_aggregate(name: str) -> None:
     @word(name, "query:Query -- Expr")
     def aggregate(query: Query) -> Expression:
+        """Fold all matching series into one line."""
         return Aggregate(query, function=name)
 
 
@@ -46,6 +46,7 @@ def checked_keys(keys: list[str]) -> tuple[str, ...]:
 def _declare_consolidation(name: str) -> None:
     @word(f"cf-{name}", "lines:Expr -- Expr")
     def consolidate(lines: Expression) -> Expression:
+        """Say how datapoints become one where the step is longer than the stored one."""
         return consolidate_by(lines, name)
 
 
@@ -57,15 +58,3 @@ for _name in ("avg", "sum", "min", "max"):
 def offset(lines: Expression, length_ms: int) -> Expression | Styled:
     """Read the data of an expression so much earlier."""
     return shift(lines, length_ms)
-
-
-@word("offset", "lines:Styled length:Duration -- Styled")
-def offset_styled(lines: Styled, length_ms: int) -> Expression | Styled:
-    """Read the data of a styled expression so much earlier."""
-    return shift(lines, length_ms)
-
-
-@word("offset", "lines:Styled lengths:StringList -- *")
-def offset_each(lines: Styled, lengths: list[str]) -> tuple[Expression | Styled, ...]:
-    """One copy of the expression for each offset."""
-    return tuple(shift(lines, parse_duration(length)) for length in lengths)

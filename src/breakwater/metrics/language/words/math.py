@@ -1,25 +1,19 @@
-"""Words that compute on lines."""
+"""Words that compute on lines, point by point or all lines into one."""
 
 import math
-from collections.abc import Callable
 
-from breakwater.metrics.errors import QueryValueError
-from breakwater.metrics.language.escapes import number_text
 from breakwater.metrics.language.expressions import (
     Aggregate,
     Binary,
     Clamp,
     Constant,
     Expression,
-    GroupBy,
     LineAggregate,
-    Percentiles,
     Unary,
+    check_joinable,
 )
-from breakwater.metrics.language.query import Equal, In, Query, both
 from breakwater.metrics.language.registry import word
-from breakwater.metrics.language.rewrites import PROGRAMS, add_keys, group_by, named
-from breakwater.metrics.language.words.data import checked_keys
+from breakwater.metrics.language.wrapped import Renamed
 from breakwater.metrics.operators import BINARY, UNARY
 
 
@@ -35,12 +29,18 @@ def pi() -> Expression:
     return Constant(math.pi)
 
 
+def transform(lines: Expression, name: str) -> Expression:
+    """An expression by a unary word; a constant becomes another one at once."""
+    if isinstance(lines, Constant) and name in UNARY:
+        return Constant(float(UNARY[name](lines.value)))
+    return Unary(lines, name)
+
+
 def _declare_unary(name: str) -> None:
     @word(name, "lines:Expr -- Expr")
     def unary(lines: Expression) -> Expression:
-        if isinstance(lines, Constant) and name != "per-step":
-            return Constant(float(UNARY[name](lines.value)))
-        return Unary(lines, name)
+        """Transform each value."""
+        return transform(lines, name)
 
 
 for _name in UNARY:
@@ -48,12 +48,22 @@ for _name in UNARY:
 _declare_unary("per-step")
 
 
+def combine(left: Expression, right: Expression, name: str) -> Expression:
+    """Two expressions by a binary word; two constants become one at once.
+
+    Raises QueryValueError when neither is grouped by some of the other's keys.
+    """
+    if isinstance(left, Constant) and isinstance(right, Constant):
+        return Constant(float(BINARY[name](left.value, right.value)))
+    check_joinable(left.grouping, right.grouping)
+    return Binary(left, right, name)
+
+
 def _declare_binary(name: str) -> None:
     @word(name, "left:Expr right:Expr -- Expr")
     def binary(left: Expression, right: Expression) -> Expression:
-        if isinstance(left, Constant) and isinstance(right, Constant):
-            return Constant(float(BINARY[name](left.value, right.value)))
-        return Binary(left, right, name)
+        """Combine two expressions line by line and point by point."""
+        return combine(left, right, name)
 
 
 for _name in BINARY:
@@ -63,6 +73,7 @@ for _name in BINARY:
 def _declare_clamp(name: str) -> None:
     @word(name, "lines:Expr bound:Double -- Expr")
     def clamp(lines: Expression, bound: float) -> Expression:
+        """Hold values at or above (clamp-min) or at or below (clamp-max) a bound."""
         return Clamp(lines, bound, name)
 
 
@@ -80,6 +91,7 @@ def fold(lines: Expression, function: str) -> Expression:
 def _declare_fold(name: str) -> None:
     @word(name, "lines:Expr -- Expr")
     def line_aggregate(lines: Expression) -> Expression:
+        """Fold all lines into one."""
         return fold(lines, name)
 
 
@@ -87,88 +99,45 @@ for _name in ("sum", "count", "min", "max"):
     _declare_fold(_name)
 
 
-@word("by", "lines:Expr keys:StringList -- Expr")
-def by(lines: Expression, keys: list[str]) -> Expression:
-    """Group an expression that is more than an aggregate."""
-    return group_by(lines, checked_keys(keys))
+def _sine(lines: Expression) -> Expression:
+    return transform(lines, "sin")
 
 
-@word("cg", "lines:Expr keys:StringList -- Expr")
-def cg(lines: Expression, keys: list[str]) -> Expression:
-    """Add keys to every grouping of an expression."""
-    widened = add_keys(lines, checked_keys(keys))
-    assert isinstance(widened, Expression)
-    return widened
+def _cosine(lines: Expression) -> Expression:
+    return _sine(combine(Constant(math.pi / 2), lines, "sub"))
 
 
-def _average(original: Query | Expression) -> Expression:
-    if isinstance(original, Query):
-        return Binary(Aggregate(original), Aggregate(original, function="count"), "div")
-    return Binary(fold(original, "sum"), fold(original, "count"), "div")
+@word("cos", "lines:Expr -- Expr")
+def cos(lines: Expression) -> Expression:
+    """The cosine of each value, in radians."""
+    return _cosine(lines)
 
 
-def _share(original: Query | Expression) -> Expression:
-    lines = Aggregate(original) if isinstance(original, Query) else original
-    return Binary(Binary(lines, fold(lines, "sum"), "div"), Constant(100.0), "mul")
+@word("tan", "lines:Expr -- Expr")
+def tan(lines: Expression) -> Expression:
+    """The tangent of each value, in radians."""
+    return combine(_sine(lines), _cosine(lines), "div")
 
 
-def _mean_amount(original: Query | Expression) -> Expression:
-    assert isinstance(original, Query)
-    totals = both(In("statistic", ("totalTime", "totalAmount")), original)
-    counts = both(Equal("statistic", "count"), original)
-    return Binary(Aggregate(totals), Aggregate(counts), "div")
+@word("cot", "lines:Expr -- Expr")
+def cot(lines: Expression) -> Expression:
+    """The cotangent of each value, in radians."""
+    return combine(_cosine(lines), _sine(lines), "div")
 
 
-def _greatest_amount(original: Query | Expression) -> Expression:
-    assert isinstance(original, Query)
-    return Aggregate(both(Equal("statistic", "max"), original), function="max")
+@word("sec", "lines:Expr -- Expr")
+def sec(lines: Expression) -> Expression:
+    """The reciprocal of the cosine of each value, in radians."""
+    return combine(Constant(1.0), _cosine(lines), "div")
 
 
-def _declare_named(
-    name: str, signature: str, program: Callable[[Query | Expression], Expression]
-) -> None:
-    PROGRAMS[name] = program
-
-    @word(name, signature)
-    def apply(operand: Query | Expression) -> Expression:
-        return named(name, operand)
+@word("csc", "lines:Expr -- Expr")
+def csc(lines: Expression) -> Expression:
+    """The reciprocal of the sine of each value, in radians."""
+    return combine(Constant(1.0), _sine(lines), "div")
 
 
-_declare_named("avg", "query:Query -- Expr", _average)
-_declare_named("avg", "lines:Expr -- Expr", _average)
-_declare_named("pct", "lines:Expr -- Expr", _share)
-_declare_named("dist-avg", "query:Query -- Expr", _mean_amount)
-_declare_named("dist-max", "query:Query -- Expr", _greatest_amount)
-
-
-@word("percentiles", "data:GroupedData percents:StringList -- Expr")
-def percentiles(data: Aggregate | GroupBy, percents: list[str]) -> Expression:
-    """Estimate percentiles from bucket counts; group the data before, not after."""
-    values = sorted({_percent(text) for text in percents})
-    if not values:
-        raise QueryValueError("the list of percentiles is empty; name at least one, 0 to 100")
-    return _estimates(data, tuple(values))
-
-
-def _estimates(data: Aggregate | GroupBy, percents: tuple[float, ...]) -> Expression:
-    inner = data.inner if isinstance(data, GroupBy) else data
-    keys = data.keys if isinstance(data, GroupBy) else ()
-    summed = Aggregate(inner.query, inner.consolidation, inner.offset_ms)
-    wider = (*(key for key in keys if key != "percentile"), "percentile")
-    return Percentiles(GroupBy(summed, wider), percents)
-
-
-@word("median", "data:GroupedData -- Expr")
-def median(data: Aggregate | GroupBy) -> Expression:
-    """The percentile 50."""
-    return _estimates(data, (50.0,))
-
-
-def _percent(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise QueryValueError(f"'{text}' is not a percentile; expected 0 to 100") from error
-    if not 0.0 <= value <= 100.0:
-        raise QueryValueError(f"invalid percentile {number_text(value)}; expected 0 to 100")
-    return value
+@word("as", "lines:Expr original:String replacement:String -- Expr")
+def as_(lines: Expression, original: str, replacement: str) -> Expression:
+    """Call a tag key of the lines differently."""
+    return Renamed(lines, original, replacement)

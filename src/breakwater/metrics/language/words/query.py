@@ -3,11 +3,12 @@
 import re
 
 from breakwater.metrics.language import query as q
-from breakwater.metrics.language.expressions import Expression, Styled
+from breakwater.metrics.language.expressions import Expression
 from breakwater.metrics.language.kinds import Item
 from breakwater.metrics.language.patterns import pattern
 from breakwater.metrics.language.registry import word
 from breakwater.metrics.language.rewrites import restrict
+from breakwater.metrics.language.styled import Styled
 
 _SPECIAL = re.compile(r"([.^$*+?()\[\]{}|\\])")
 
@@ -47,6 +48,7 @@ def in_(key: str, values: list[str]) -> q.Query:
 def _declare_comparison(name: str) -> None:
     @word(name, "key:String value:String -- Query")
     def compare(key: str, value: str) -> q.Query:
+        """Compare the value of a key as text: "100" is below "2"."""
         return q.Compare(key, value, name)
 
 

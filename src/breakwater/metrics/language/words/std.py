@@ -8,8 +8,13 @@ from breakwater.metrics.language.escapes import unescape
 from breakwater.metrics.language.kinds import Item
 from breakwater.metrics.language.machine import Machine
 from breakwater.metrics.language.registry import word
+from breakwater.metrics.language.size import MAX_LITERAL
 
-_PLACEHOLDER = re.compile(r"%(?:%|[-+ 0#]*\d*(?:\.\d+)?[sdfeExX])")
+_PLACEHOLDER = re.compile(
+    r"%(?P<plain>[%n])|%(?:(?P<place>[1-9][0-9]?)\$)?(?P<flags>[-+ 0#]*)"
+    r"(?P<width>[0-9]*)(?:\.(?P<digits>[0-9]+))?(?P<kind>[sSdfeExX])"
+)
+_WIDEST = 1000
 
 
 @word("call", "program:List -- *", needs_machine=True)
@@ -60,9 +65,27 @@ def fcall(machine: Machine, name: str) -> None:
 
 @word("format", "pattern:String values:StringList -- String")
 def format_(pattern: str, values: list[str]) -> str:
-    """Fill `%s`, `%d`, `%f` and `%x` in a pattern with the values of a list."""
+    """Fill `%s`, `%d`, `%f` and `%x` in a pattern with the values of a list; `%2$s` is the 2nd."""
     left = iter(values)
-    return _PLACEHOLDER.sub(lambda found: _filled(found[0], left), pattern)
+    size = len(pattern)
+
+    def fill(found: re.Match[str]) -> str:
+        nonlocal size
+        if found["plain"]:
+            return "%" if found["plain"] == "%" else "\n"
+        if any(len(part or "") > 4 or int(part or 0) > _WIDEST for part in found.group(4, 5)):
+            raise QueryValueError(
+                f"placeholder '{found[0][:40]}' is too wide; at most {_WIDEST} characters"
+            )
+        place = found["place"]
+        value = next(left, None) if place is None else next(iter(values[int(place) - 1 :]), None)
+        text = _filled(found, value)
+        size += len(text)
+        if size > MAX_LITERAL:
+            raise QueryValueError(f"the text grows beyond {MAX_LITERAL} characters")
+        return text
+
+    return _PLACEHOLDER.sub(fill, pattern)
 
 
 @word("freeze", " --", needs_machine=True)
@@ -113,8 +136,8 @@ def nip(_first: Item, second: Item) -> Item:
 
 @word("nlist", "n:Int -- items:List", needs_machine=True)
 def nlist(machine: Machine, count: int) -> list[Item]:
-    """Make the top n items one list, the top first."""
-    return _taken(machine, count)[::-1]
+    """Make the top n items one list, the top last."""
+    return _taken(machine, count)
 
 
 @word("over", "a:Any b:Any -- a:Any b:Any a:Any")
@@ -204,15 +227,17 @@ def _position(machine: Machine, depth_: int) -> int:
     return len(machine.stack) - 1 - depth_
 
 
-def _filled(placeholder: str, left: Any) -> str:
-    if placeholder == "%%":
-        return "%"
-    value = next(left, None)
+def _filled(found: re.Match[str], value: str | None) -> str:
     if value is None:
         raise QueryValueError("the pattern has more placeholders than there are values")
+    kind, digits = found["kind"], found["digits"]
+    bare = f"%{found['flags']}{found['width']}{'' if digits is None else f'.{digits}'}"
     try:
-        if placeholder[-1] in "dxX":
-            return str(placeholder % int(value))
-        return str(placeholder % (value if placeholder[-1] == "s" else float(value)))
-    except ValueError as error:
-        raise QueryValueError(f"'{value}' does not fit placeholder '{placeholder}'") from error
+        if kind in "dxX":
+            return f"{bare}{kind}" % int(value)
+        if kind in "sS":
+            text = f"{bare}s" % value
+            return text.upper() if kind == "S" else text
+        return f"{bare}{kind}" % float(value)
+    except (ValueError, OverflowError) as error:
+        raise QueryValueError(f"'{value[:40]}' does not fit placeholder '{found[0]}'") from error

@@ -3,21 +3,33 @@
 import re
 from typing import Final
 
-from breakwater.metrics.errors import QueryValueError
+from breakwater.metrics.errors import InvalidTimeError, QueryValueError
+from breakwater.metrics.language.durations import parse_duration
 from breakwater.metrics.language.escapes import escape
-from breakwater.metrics.language.expressions import Expression, Styled
+from breakwater.metrics.language.expressions import Expression, keys_text
+from breakwater.metrics.language.machine import Machine, tokens
 from breakwater.metrics.language.patterns import pattern as checked_pattern
 from breakwater.metrics.language.registry import word
+from breakwater.metrics.language.rewrites import add_keys
+from breakwater.metrics.language.styled import OFFSETS, Styled
 
 LINE_STYLES: Final = ("line", "area", "stack", "vspan", "heatmap")
 _HEX_COLOR: Final = re.compile(r"[0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8}")
 _NAMED_COLOR: Final = re.compile(r"[a-zA-Z_]+[0-9]*")
+_LONGEST_SUBSTITUTION: Final = 2048
 _CHOICES: Final = {
     "sort": ("legend", "min", "max", "avg", "count", "total", "last"),
     "order": ("asc", "desc"),
     "ls": LINE_STYLES,
-    "decode": ("none", "hex"),
 }
+ENCODINGS: Final = ("none", "hex")
+_EPIC_VIZ: Final = (
+    ":des-epic-signal,:vspan,40,:alpha,triggered,:legend,line,:get,line,:legend,"
+    "minPredNoiseBound,:get,minPredNoiseBound,:legend,"
+    "minPredPercentBound,:get,minPredPercentBound,:legend,"
+    "maxPredNoiseBound,:get,maxPredNoiseBound,:legend,"
+    "maxPredPercentBound,:get,maxPredPercentBound,:legend"
+)
 
 
 @word("legend", "lines:Styled text:String -- Styled")
@@ -52,6 +64,15 @@ def palette(lines: Styled, name: str) -> Styled:
     return lines.without("color", "alpha").with_setting("palette", name)
 
 
+@word("palette", "lines:Styled colors:StringList -- Styled")
+def palette_of(lines: Styled, colors: list[str]) -> Styled:
+    """The colors the lines take in turn."""
+    bad = next((text for text in colors if not _HEX_COLOR.fullmatch(text)), None)
+    if bad is not None or not colors:
+        raise QueryValueError(f"invalid palette {colors}; expected colors of 3, 6 or 8 hex digits")
+    return lines.without("color", "alpha").with_setting("palette", keys_text(tuple(colors)))
+
+
 @word("axis", "lines:Styled number:Int -- Styled")
 def axis(lines: Styled, number: int) -> Styled:
     """The axis the lines belong to, 0 to 9."""
@@ -74,13 +95,14 @@ def limit(lines: Styled, count: int) -> Styled:
 
 @word("head", "lines:Styled count:Int -- Styled")
 def head(lines: Styled, count: int) -> Styled:
-    """The first lines in the order of their legends."""
-    return lines.with_setting("sort", "legend").with_setting("limit", str(count))
+    """How many lines are shown at most; another name of `limit`."""
+    return lines.with_setting("limit", str(count))
 
 
 def _declare_choice(name: str) -> None:
     @word(name, f"lines:Styled {name}:String -- Styled")
     def choose(lines: Styled, text: str) -> Styled:
+        """Choose one of a few settings of that name."""
         if text not in _CHOICES[name]:
             raise QueryValueError(f"invalid {name} '{text}'; allowed: {', '.join(_CHOICES[name])}")
         return lines.with_setting(name, text)
@@ -93,6 +115,7 @@ for _name in _CHOICES:
 def _declare_line_style(name: str) -> None:
     @word(name, "lines:Styled -- Styled")
     def line_style(lines: Styled) -> Styled:
+        """Draw the lines in that style."""
         return lines.with_setting("ls", name)
 
 
@@ -102,11 +125,55 @@ for _name in LINE_STYLES:
 
 @word("s", "lines:Styled pattern:String replacement:String -- Styled")
 def substitute(lines: Styled, source: str, replacement: str) -> Styled:
-    """Replace what a pattern finds in the legend; `$1` or `$name` stands for a group."""
+    """Replace what a pattern finds in the legend; `$1` or `$name` stands for a group or a tag."""
     checked_pattern(source)
-    step = f"{escape(source)},{escape(replacement)},:s"
+    return _with_step(lines, f"{escape(source)},{escape(replacement)},:s")
+
+
+@word("decode", "lines:Styled encoding:String -- Styled")
+def decode(lines: Styled, encoding: str) -> Styled:
+    """Undo an encoding of the legend: hex reads `_21` as `!`."""
+    if encoding not in ENCODINGS:
+        raise QueryValueError(f"invalid encoding '{encoding}'; allowed: {', '.join(ENCODINGS)}")
+    return _with_step(lines, f"{encoding},:decode")
+
+
+def _with_step(lines: Styled, step: str) -> Styled:
     before = lines.get("sed")
-    return lines.with_setting("sed", step if before is None else f"{before},{step}")
+    steps = step if before is None else f"{before},{step}"
+    if len(steps) > _LONGEST_SUBSTITUTION:
+        raise QueryValueError(
+            f"the substitutions of a legend have {len(steps)} characters; "
+            f"at most {_LONGEST_SUBSTITUTION} are allowed"
+        )
+    return lines.with_setting("sed", steps)
+
+
+@word("offset", "lines:Styled lengths:StringList -- Styled")
+def offsets(lines: Styled, lengths: list[str]) -> Styled:
+    """Show the expression once for each offset."""
+    if not lengths:
+        raise QueryValueError("the list of offsets is empty; name at least one, such as 1w")
+    try:
+        for length in lengths:
+            parse_duration(length)
+    except InvalidTimeError as error:
+        raise QueryValueError(str(error)) from error
+    return lines.with_setting(OFFSETS, keys_text(tuple(lengths)))
+
+
+@word("percentiles-heatmap", "lines:Styled -- Styled")
+def percentiles_heatmap(lines: Styled) -> Styled:
+    """A heat map of the buckets of a timer or distribution summary."""
+    grouped = add_keys(lines, ("percentile",))
+    assert isinstance(grouped, Styled)
+    return grouped.with_setting("ls", "heatmap")
+
+
+@word("des-epic-viz", " -- *", needs_machine=True)
+def epic_viz(machine: Machine) -> None:
+    """Show a line, the bounds around its prediction, and where it left them."""
+    machine.run_macro("des-epic-viz", [token.text for token in tokens(_EPIC_VIZ)])
 
 
 @word("strip-style", "lines:Styled -- Expr")

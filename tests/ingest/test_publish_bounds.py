@@ -1,0 +1,116 @@
+"""What a publish payload may cost, and that nothing is acknowledged that was not stored."""
+
+import gzip
+import json
+
+import pytest
+from tests.ingest.memory_sink import MemorySink
+from tests.ingest.test_ingest_publish import T0, metric, payload, publisher
+
+from breakwater.ingest import IngestSettings, InputError, Publisher, PublishResult
+from breakwater.metrics import MetricsEngine, MetricsSettings
+from breakwater.testing import FakeClock
+
+
+def test_what_the_sink_would_not_keep_is_refused(sink: MemorySink, clock: FakeClock) -> None:
+    """What the ages of the settings allow, but not the sink's reach, is not acknowledged."""
+    sink.reach = (T0 - 5_000, T0 + 2_000)
+    one = publisher(sink, clock)
+    body = payload(*(metric(name="hits", at=T0 + s * 1000) for s in (-6, -5, 2, 3)))
+    result = one.publish(body)
+    assert (result.accepted, result.refused) == (2, 2)
+    assert [message.split(":")[0] for message in result.messages] == [
+        "DataTooOld",
+        "DataFromFuture",
+    ]
+    assert "[-5000, +2000] ms" in result.messages[0]
+    assert sink.of(name="hits") == {T0 - 5000: 1.0, T0 + 2000: 1.0}
+
+
+@pytest.mark.parametrize("now_s", [0, 1, 29, 59])
+def test_every_acknowledged_datapoint_is_in_the_store(now_s: int) -> None:
+    """Whatever the stamps of a payload, the store has as many datapoints as were accepted."""
+    clock = FakeClock(1_699_999_980_000 + now_s * 1000)
+    engine = MetricsEngine(MetricsSettings(), clock)
+    one = Publisher(IngestSettings(), engine, clock)
+    stamps = [clock.now_ms() + s * 1000 for s in (*range(-130, 70), 3, -70)]
+    result = one.publish(payload(*(metric(name=f"hits.{i}", at=t) for i, t in enumerate(stamps))))
+    stats = engine.stats()
+    assert result.accepted == stats.datapoints > 50
+    assert stats.dropped == {}
+    assert (
+        result.refused == one.stats().refused["DataTooOld"] + one.stats().refused["DataFromFuture"]
+    )
+    assert stats.series == result.accepted  # what was refused makes no series
+
+
+@pytest.mark.parametrize("text", ["Infinity", "-Infinity"])
+def test_infinity_is_refused(sink: MemorySink, clock: FakeClock, text: str) -> None:
+    """The store keeps finite values only, so another one is not acknowledged."""
+    result = publisher(sink, clock).publish(payload(metric(text, name="hits")))
+    assert (result.accepted, result.refused) == (0, 1)
+    assert result.messages[0].startswith("InfiniteValue")
+    assert sink.points == {}
+
+
+def test_a_metric_without_a_value_is_no_nan(sink: MemorySink, clock: FakeClock) -> None:
+    """A value that was forgotten is an error, not a value that is missing."""
+    body = payload({"tags": {"name": "hits"}, "timestamp": T0}, metric(name="good"))
+    with pytest.raises(InputError, match=r"needs 'timestamp' .* and 'value'"):
+        publisher(sink, clock).publish(body)
+    assert sink.points == {}
+
+
+def test_what_follows_the_gzip_data_is_not_lost_in_silence(
+    sink: MemorySink, clock: FakeClock
+) -> None:
+    """A second member, or anything else behind the first one, is refused."""
+    packed = gzip.compress(payload(metric(name="hits")))
+    for rest in (packed, b"x"):
+        with pytest.raises(InputError, match=f"{len(rest)} bytes follow the gzip data"):
+            publisher(sink, clock).publish(packed + rest, is_gzip=True)
+    assert sink.points == {}
+
+
+def test_long_tags_are_refused_unread(sink: MemorySink, clock: FakeClock) -> None:
+    """Tags of megabytes are neither parsed nor remembered."""
+    many = {f"k{i}": "v" for i in range(10_000)}
+    result = publisher(sink, clock).publish(payload(metric() | {"tags": many}))
+    assert result.messages[0].startswith("InvalidTags: the tags have 1")
+    with pytest.raises(InputError, match="common 'tags' have"):
+        publisher(sink, clock).publish(payload(metric(name="hits"), **many))
+    long = {"tags": {"name": "hits"}, "start": T0, "values": [1] * 20_000}
+    with pytest.raises(InputError, match="one value is expected"):
+        publisher(sink, clock).publish(payload(long))
+
+
+def test_a_large_payload_leaves_room_for_others(sink: MemorySink, clock: FakeClock) -> None:
+    """It is stored in turns; others' payloads come in between, and each keeps its own account."""
+    one = publisher(sink, clock)
+    large = one.turns(payload(*(metric(name=f"large.{i}") for i in range(9_000))))
+    small = payload(metric(name="small.1"), metric(name="small.2", at=5))
+    rounds, result = 0, None
+    while result is None:
+        try:
+            next(large)
+        except StopIteration as done:
+            result = done.value
+        else:
+            rounds += 1
+            assert one.publish(small).accepted == 1
+    assert rounds >= 9
+    assert result == PublishResult(accepted=9_000, refused=0, messages=[])
+    assert one.stats().refused == {"DataTooOld": rounds}
+    assert one.stats().datapoints == 9_000 + rounds
+
+
+def test_nothing_is_stored_of_a_payload_that_is_broken_at_its_end(
+    sink: MemorySink, clock: FakeClock
+) -> None:
+    """A large payload is read completely before any of it is stored."""
+    good = [metric(name=f"hits.{i}") for i in range(5_000)]
+    body = json.dumps({"metrics": [*good, {"tags": {}, "timestamp": "x"}]}).encode()
+    turns = publisher(sink, clock).turns(body)
+    with pytest.raises(InputError, match="not a publish payload"):
+        list(turns)
+    assert sink.points == {}
