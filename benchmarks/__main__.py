@@ -1,4 +1,7 @@
-"""`make bench`: every benchmark in turn, one table, and JSON with `--json FILE`."""
+"""`make bench`: every benchmark in turn, one table, and JSON with `--json FILE`.
+
+The last column is the ratio to the peer that the benchmark names: an array copy, a bare call ...
+"""
 
 import argparse
 import platform
@@ -21,7 +24,8 @@ def main() -> None:
         print(f"... {module.__name__}", file=sys.stderr)
         for name, value, unit, ratio in module.rows():
             rows.append({"name": name, "value": value, "unit": unit, "ratio": ratio})
-            print(f"{name:58s} {value:14,.4g} {unit:16s} {ratio}")
+            shown = "" if ratio is None else f"{ratio:9.2f} x"
+            print(f"{name:58s} {value:14,.4g} {unit:16s} {shown}")
     if options.json:
         options.json.write_bytes(msgspec.json.encode(rows))
 

@@ -6,6 +6,8 @@ from tests.diagnosis.simulation import Fault, simulate
 from breakwater.diagnosis import Diagnosis, Kind, Verdict, diagnose
 from breakwater.diagnosis.recovery import has_recovered
 from breakwater.diagnosis.thresholds import Thresholds
+from breakwater.model import Status
+from breakwater.topology import STATUSES
 
 _START = 85
 _CASES = [
@@ -82,6 +84,38 @@ def test_a_change_without_a_baseline_is_not_enough_evidence() -> None:
     """A fault that was there nearly from the start cannot be compared with anything."""
     judged = diagnose(simulate(10, Fault("errors", "licence", 5), steps=60))
     assert judged.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+
+
+def test_a_burst_of_failures_is_no_incident() -> None:
+    """Failures in a single step, however many, are over before anybody could act on them."""
+    window = simulate(14, rps=60)
+    calls = window.client_calls.copy()
+    timeout = STATUSES.index(Status.TIMEOUT)
+    calls[:, timeout, 97] += 8
+    judged = diagnose(msgspec.structs.replace(window, client_calls=calls))
+    assert judged.culprit is None
+
+
+def test_a_copy_that_fails_rarely_but_always_is_found() -> None:
+    """When callers avoid a dead copy its few failed calls drown in the service, not in the copy."""
+    window = simulate(15, rps=60)
+    at = window.instances.index(("licence", "licence-a-1"))
+    edge = window.edges.index(("playback", "licence"))
+    refused = STATUSES.index(Status.CONNECTION_ERROR)
+    success = STATUSES.index(Status.SUCCESS)
+    seen, calls, alive = window.seen_calls.copy(), window.client_calls.copy(), window.alive.copy()
+    seen[at, success, 90:] = 0
+    alive[at, 90:] = np.nan
+    for step in range(90, 100, 2):
+        seen[at, refused, step] += 1
+        calls[edge, refused, step] += 1
+    judged = diagnose(
+        msgspec.structs.replace(window, seen_calls=seen, client_calls=calls, alive=alive)
+    )
+    assert judged.culprit is not None
+    assert judged.culprit.instance == "licence-a-1"
+    assert judged.culprit.kind is Kind.CRASH
+    assert "ipc.server.node,licence-a-1,:eq" in judged.evidence[0].query
 
 
 def test_evidence_is_short_and_can_be_repeated() -> None:

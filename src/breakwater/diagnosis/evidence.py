@@ -87,11 +87,7 @@ def _paged(findings: Findings) -> Evidence:
     if signal.kind is SignalKind.BUSINESS:
         query = "name,stream.starts,:eq,result,success,:eq,:and,:sum"
     else:
-        edge = signal.edge
-        assert edge is not None, "every signal but the business indicator is one of an edge"
-        query = _edge_query(*edge)
-        if signal.endpoint is not None:
-            query += f",{names.ENDPOINT},{signal.endpoint},:eq,:and"
+        query = _signal_query(signal)
         query = f"{query},:dist-avg" if signal.unit == "s" else _share_query(query, "failure")
     return Evidence(
         statement=f"{signal.name}: {_show(onset.before, signal.unit)} before, "
@@ -101,6 +97,21 @@ def _paged(findings: Findings) -> Evidence:
         after=onset.after,
         unit=signal.unit,
     )
+
+
+def _signal_query(signal: Signal) -> str:
+    """The query of the calls a signal is about: of an edge, a route, or to one instance."""
+    if signal.instance is not None:
+        service, instance = signal.instance
+        return (
+            f"name,{names.CLIENT_CALL},:eq,{names.SERVER_APP},{service},:eq,:and,"
+            f"{names.SERVER_NODE},{instance},:eq,:and"
+        )
+    assert signal.edge is not None, "every other signal is one of an edge"
+    query = _edge_query(*signal.edge)
+    if signal.endpoint is not None:
+        query += f",{names.ENDPOINT},{signal.endpoint},:eq,:and"
+    return query
 
 
 def _callers_view(findings: Findings, suspect: Suspect) -> list[Evidence]:

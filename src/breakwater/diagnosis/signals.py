@@ -20,7 +20,7 @@ from breakwater.diagnosis.onset import (
     poisson_onset,
 )
 from breakwater.diagnosis.thresholds import Thresholds
-from breakwater.topology import CallWindow, Edge, failures, root_edges, total
+from breakwater.topology import CallWindow, Edge, InstanceKey, failures, root_edges, total
 
 Array = NDArray[np.float64]
 
@@ -44,6 +44,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     edge: Edge | None = None
     endpoint: str | None = None
+    instance: InstanceKey | None = None
 
     @property
     def says_broken(self) -> bool:
@@ -94,19 +95,47 @@ def _failed_share(window: CallWindow, index: int) -> float:
 
 
 def _failures(window: CallWindow, limits: Thresholds) -> Iterator[Signal]:
-    roots = root_edges(window.edges)
-    calls = total(window.client_calls)
-    bad = failures(window.client_calls)
-    for at, edge in enumerate(window.edges):
-        onset = binomial_onset(bad[at], calls[at])
-        if onset is not None and _failures_count(onset, bad[at], calls[at], limits):
+    """Failed calls by edge and by instance: a few failures of a service may be all of one copy."""
+    for at, is_root in enumerate(root_edges(window.edges)):
+        edge = window.edges[at]
+        calls = window.client_calls[at]
+        onset = _failing(calls, limits, min_failures=limits.min_failures)
+        if onset is not None:
             yield Signal(
-                kind=SignalKind.EDGE_FAILURES if roots[at] else SignalKind.INNER_FAILURES,
+                kind=SignalKind.EDGE_FAILURES if is_root else SignalKind.INNER_FAILURES,
                 name=f"failed calls {edge}",
                 onset=onset,
                 unit="share",
                 edge=edge,
             )
+    for at, key in enumerate(window.instances):
+        onset = _failing(window.seen_calls[at], limits, min_failures=limits.lasting_steps)
+        if onset is not None:
+            yield Signal(
+                kind=SignalKind.INNER_FAILURES,
+                name=f"failed calls to {key.instance}",
+                onset=onset,
+                unit="share",
+                instance=key,
+            )
+
+
+def _failing(calls: Array, limits: Thresholds, *, min_failures: float) -> Onset | None:
+    """Onset of failures in counts by status [S, T], when they are many and go on."""
+    bad, count = failures(calls), total(calls)
+    onset = binomial_onset(bad, count)
+    if onset is None:
+        return None
+    recent = slice(-limits.lasting_steps, None)
+    still = bad[recent].sum() / max(count[recent].sum(), 1.0)
+    since = bad[onset.index :]
+    goes_on = (since > 0).sum() >= limits.lasting_steps and since.sum() >= min_failures
+    is_large = (
+        onset.after > onset.before + limits.min_failed_share
+        and still > onset.before + limits.min_failed_share / 2
+    )
+    is_news = is_significant(onset, len(bad), allowance=limits.llr_allowance)
+    return onset if goes_on and is_large and is_news else None
 
 
 def _latencies(window: CallWindow, limits: Thresholds) -> Iterator[Signal]:
@@ -132,17 +161,6 @@ def _latencies(window: CallWindow, limits: Thresholds) -> Iterator[Signal]:
                 edge=edge,
                 endpoint=endpoint,
             )
-
-
-def _failures_count(onset: Onset, bad: Array, calls: Array, limits: Thresholds) -> bool:
-    recent = slice(-limits.lasting_steps, None)
-    still = bad[recent].sum() / max(calls[recent].sum(), 1.0)
-    return (
-        is_significant(onset, len(bad), allowance=limits.llr_allowance)
-        and bad[onset.index :].sum() >= limits.min_failures
-        and onset.after > onset.before + limits.min_failed_share
-        and still > onset.before + limits.min_failed_share / 2
-    )
 
 
 def _latency_counts(onset: Onset, time_s: Array, calls: Array, limits: Thresholds) -> bool:
