@@ -10,7 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks import diagnosis_cost, guard_overhead, metrics_engine, pictures, start_time
+from benchmarks import (
+    diagnosis_cost,
+    guard_overhead,
+    metrics_engine,
+    metrics_log,
+    pictures,
+    start_time,
+)
 
 
 def main() -> None:
@@ -20,7 +27,14 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     print(f"Python {platform.python_version()} on {platform.machine()}", file=sys.stderr)
-    for module in (metrics_engine, guard_overhead, diagnosis_cost, pictures, start_time):
+    for module in (
+        metrics_engine,
+        metrics_log,
+        guard_overhead,
+        diagnosis_cost,
+        pictures,
+        start_time,
+    ):
         print(f"... {module.__name__}", file=sys.stderr)
         for name, value, unit, ratio in module.rows():
             rows.append({"name": name, "value": value, "unit": unit, "ratio": ratio})

@@ -72,16 +72,16 @@ def publish_rate(folder: Path | None, callers: int) -> tuple[float, float]:
 
 def publishing(folder: Path) -> list[Row]:
     """Publish JSON of known series, in memory and with the log."""
-    rows = []
+    found = []
     for callers in (1, 8, 32):
         bare, _ = publish_rate(None, callers)
         logged, syncs = publish_rate(folder / f"publish-{callers}", callers)
-        rows += [
+        found += [
             Row(f"publish, {callers} callers, in memory", bare, "datapoints/s"),
             Row(f"publish, {callers} callers, with the log", logged, "datapoints/s", logged / bare),
             Row(f"publish, {callers} callers, syncs a request", syncs, ""),
         ]
-    return rows
+    return found
 
 
 def starts(folder: Path, series: int, slots: int = 60) -> list[Row]:
@@ -101,25 +101,31 @@ def starts(folder: Path, series: int, slots: int = 60) -> list[Row]:
         engine.write(handles, clock.now_ms(), random.poisson(20, series).astype(np.float64))
         asyncio.run(engine.wait_durable())
     shutil.copytree(folder / "live", folder / "log")
-    rows = [Row(f"log of {series} series x {slots}", _size(folder / "log") / 1e6, "MB")]
+    found = [Row(f"log of {series} series x {slots}", _size(folder / "log") / 1e6, "MB")]
     clock.advance(settings.snapshot_every_s)
     start = time.perf_counter()
     engine.maintain()
-    rows.append(Row("snapshot of it", time.perf_counter() - start, "s"))
+    found.append(Row("snapshot of it", time.perf_counter() - start, "s"))
     shutil.copytree(folder / "live", folder / "snapshot")
     engine.wind_up()
     del engine
     for kind in ("log", "snapshot"):
         start = time.perf_counter()
         again = MetricsEngine(settings, clock, folder=folder / kind)
-        rows.append(Row(f"start from the {kind}", time.perf_counter() - start, "s"))
+        found.append(Row(f"start from the {kind}", time.perf_counter() - start, "s"))
         assert again.stats().series == series
         again.wind_up()
-    return rows
+    return found
 
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def rows(folder: Path | None = None, series: int = 5_000) -> list[Row]:
+    """Every figure of this file; the files go below `folder`, or where temporary files go."""
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        return [*publishing(Path(name)), *starts(Path(name) / "starts", series)]
 
 
 def main() -> None:
@@ -129,13 +135,12 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=5_000, help="of the start that is measured")
     parser.add_argument("--folder", type=Path, help="where the files go; default: a temporary one")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=asked.folder) as name:
-        rows = [*publishing(Path(name)), *starts(Path(name) / "starts", asked.series)]
-    for row in rows:
+    found = rows(asked.folder, asked.series)
+    for row in found:
         ratio = "" if row.ratio is None else f"  ({row.ratio:.2f} x)"
         print(f"{row.name:<62} {row.value:>14,.2f} {row.unit}{ratio}")
     if asked.json is not None:
-        asked.json.write_bytes(msgspec.json.encode(rows))
+        asked.json.write_bytes(msgspec.json.encode(found))
 
 
 if __name__ == "__main__":

@@ -157,6 +157,17 @@ def test_services_that_report_one_side_only_are_told() -> None:
     assert any("gateway->account: only the caller reports" in line for line in judged.data_gaps)
 
 
+def test_a_copy_that_still_fails_has_not_recovered() -> None:
+    """One call a second to a dead copy is nothing to the service and everything to the copy."""
+    window = simulate(13)
+    at = window.instances.index(("licence", "licence-a-1"))
+    seen = window.seen_calls.copy()
+    seen[at, :, -6:] = 0
+    seen[at, STATUSES.index(Status.CONNECTION_ERROR), -6:] = 1
+    broken = msgspec.structs.replace(window, seen_calls=seen)
+    assert not has_recovered(broken, int(window.end_ms[_START]), Thresholds())
+
+
 def test_recovery_is_seen_when_the_fault_is_over() -> None:
     """Healthy steps after the fault close it; faulty ones do not."""
     broken = simulate(13, Fault("errors", "licence", _START))

@@ -10,7 +10,7 @@ from breakwater.diagnosis import diagnose
 from breakwater.incidents import TriageResult, html_report, png_report
 from breakwater.incidents.report import headline_of
 from breakwater.incidents.text import print_triage
-from breakwater.model import Change, ChangeKind
+from breakwater.model import Change, ChangeKind, UnavailableError
 
 _WINDOW = simulate(1, Fault("freeze", "ranker", 85, zone="a"))
 _RESULT = TriageResult(
@@ -33,6 +33,16 @@ def test_the_page_stands_alone() -> None:
     assert not re.search(r'(src|href)="https?:', page)
     assert "<script" not in page
     assert "ranker-a-1" in page
+
+
+def test_a_platform_without_calls_has_a_page_too() -> None:
+    """Somebody who only just started the platform gets the reason, not an error."""
+    empty = _WINDOW.only(slice(0, 0))
+    page = html_report(TriageResult(diagnosis=diagnose(empty)), empty)
+    assert "at least" in page
+    assert "<svg" not in page
+    with pytest.raises(UnavailableError, match="no telemetry yet"):
+        png_report(TriageResult(diagnosis=diagnose(empty)), empty)
 
 
 def test_foreign_text_is_escaped() -> None:

@@ -108,7 +108,7 @@ def test_nothing_is_stored_of_a_payload_that_is_broken_at_its_end(
     sink: MemorySink, clock: FakeClock
 ) -> None:
     """A large payload is read completely before any of it is stored."""
-    good = [metric(name=f"hits.{i}") for i in range(5_000)]
+    good = [metric(name=f"hits.{i}", path="x" * 100) for i in range(12_000)]
     body = json.dumps({"metrics": [*good, {"tags": {}, "timestamp": "x"}]}).encode()
     turns = publisher(sink, clock).turns(body)
     with pytest.raises(InputError, match="not a publish payload"):

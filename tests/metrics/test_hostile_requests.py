@@ -1,15 +1,20 @@
 """Requests nobody sends in good faith: each is answered with what was wrong and what is allowed."""
 
+import threading
+
+import anyio
+import anyio.to_thread
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from breakwater.metrics import MetricsEngine, MetricsSettings
-from breakwater.metrics.http import routes
+from breakwater.metrics import MetricsEngine, MetricsSettings, QueryTimeoutError
+from breakwater.metrics.http import _Queue, routes
 from breakwater.metrics.index import TagIndex
 from breakwater.metrics.language.escapes import unescape
-from breakwater.metrics.language.program import parse
+from breakwater.metrics.language.program import parse, parse_query
 from breakwater.metrics.plan import Planner
+from breakwater.model import UnavailableError
 from breakwater.testing import FakeClock
 
 DIGITS = "9" * 5000
@@ -88,3 +93,51 @@ def test_remembered_plans_are_bounded_by_their_rows() -> None:
     for plan in plans:
         assert len(planner.plan(plan).rows) == 10  # type: ignore[arg-type]  # a data expression
     assert len(planner._kept) == 2
+
+
+def test_a_search_for_series_ends_at_the_deadline() -> None:
+    """Many patterns over many values are given up in the middle, and between two values."""
+    index = TagIndex()
+    for row in range(10_000):
+        index.add(row, {"name": "calls", "nf.node": f"i-{row}"})
+    query = parse_query("nf.node,.*7$,:re,nf.node,.*8$,:re,:or")
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise QueryTimeoutError("late")
+
+    with pytest.raises(QueryTimeoutError):
+        index.rows(query, check)
+    assert len(index.rows(query)) == 2_000
+
+
+def test_a_late_query_says_so() -> None:
+    """The deadline counts for the search as it does for the reading."""
+    engine = MetricsEngine(MetricsSettings(query_timeout_s=0.0), FakeClock())
+    engine.write_series({"name": "calls"}, engine.clock.now_ms(), 1.0)
+    with pytest.raises(QueryTimeoutError):
+        engine.tag_values("name", "name,c.*s$,:re")
+
+
+@pytest.mark.anyio
+async def test_who_waits_too_long_for_other_queries_is_told_so() -> None:
+    """A query that does not get its turn in the time it may take is answered 503."""
+    queue = _Queue(patience_s=0.05)
+    busy, done = threading.Event(), threading.Event()
+
+    def long_work() -> bool:
+        busy.set()
+        return done.wait(30)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(2):
+            busy.clear()
+            group.start_soon(queue.run, long_work)
+            await anyio.to_thread.run_sync(busy.wait, 30)
+        with pytest.raises(UnavailableError, match="try again later"):
+            await queue.run(lambda: None)
+        done.set()
+    assert await queue.run(lambda: 7) == 7

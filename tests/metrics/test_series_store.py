@@ -143,3 +143,24 @@ def test_memory_is_given_back_as_blocks_pass() -> None:
     blocks, packed = kept.block_counts
     assert blocks == 6
     assert packed >= 1
+
+
+@pytest.mark.parametrize("is_column", [True, False])
+def test_a_write_that_retires_its_own_series(is_column: bool) -> None:  # noqa: FBT001 - parametrized
+    """A series silent for the whole retention is retired by its next value, which says so."""
+    clock = FakeClock(T0)
+    kept = store(clock, retention_s=60)
+    handle = one(kept, "xx")
+    kept.write(handle, T0 + 1000, np.array([1.0]))
+    clock.advance(600)
+    now_ms = T0 + 600_000
+    stamps = np.array([now_ms]) if is_column else now_ms
+    assert kept.write(handle, stamps, np.array([2.0])).tolist() == [0]
+    again = one(kept, "xx")
+    assert kept.write(again, stamps, np.array([2.0])).tolist() == []
+    clock.advance(120)  # its former row is free by now
+    kept.write(again, clock.now_ms(), np.array([3.0]))
+    other = one(kept, "yy")
+    rows = np.sort(other & 0xFFFFFFFF)
+    assert [part for part in kept.stretches(rows, T0 // 1000, clock.now_ms() // 1000)
+            if not np.isnan(part.data[part.rows]).all()] == []  # fmt: skip

@@ -9,6 +9,7 @@ from breakwater.topology import (
     failures,
     observe,
     of_status,
+    root_edges,
     summarise,
     total,
 )
@@ -141,6 +142,12 @@ def test_callers_without_a_name_are_the_world_outside() -> None:
     engine.lines["ipc.server.call", "count"].append(_line([0.01, 0], **busy, ipc_status="success"))
     window = observe(engine, start_ms=0, end_ms=2000, step_ms=1000)
     assert window.edges == (Edge("a", "b"),)
+
+
+def test_the_outside_is_the_only_root_of_a_service_it_calls() -> None:
+    """Calls that a service makes for users are not counted as requests of users again."""
+    edges = [Edge("unknown", "shop"), Edge("shop", "prices"), Edge("player", "cdn")]
+    assert root_edges(edges).tolist() == [True, False, True]
 
 
 def test_every_status_has_a_place() -> None:

@@ -6,28 +6,35 @@ from numpy.typing import NDArray
 from breakwater.diagnosis.thresholds import Thresholds
 from breakwater.topology import CallWindow, failures, root_edges, total
 
+Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
 def has_recovered(window: CallWindow, onset_ms: int, limits: Thresholds, *, steps: int = 6) -> bool:
     """Whether the last `steps` steps are as good as the steps before `onset_ms`.
 
-    Good means: no edge fails noticeably more, and nothing users ask for is noticeably slower. A
-    window without calls in the last steps has not recovered.
+    Good means: no edge and no instance fails noticeably more, and nothing users ask for is
+    noticeably slower. A window without calls in the last steps has not recovered.
     """
     before = window.end_ms <= onset_ms - window.step_ms
     if not before.any() or window.steps < steps:
         return False
-    calls, bad = total(window.client_calls), failures(window.client_calls)
     recent = slice(-steps, None)
-    if calls[root_edges(window.edges)][:, recent].sum() <= 0:
+    if total(window.client_calls)[root_edges(window.edges)][:, recent].sum() <= 0:
         return False
-    was = bad[:, before].sum(axis=1) / np.maximum(calls[:, before].sum(axis=1), 1.0)
-    now = bad[:, recent].sum(axis=1) / np.maximum(calls[:, recent].sum(axis=1), 1.0)
-    noticed = bad[:, recent].sum(axis=1) >= 2
-    if (noticed & (now > was + limits.min_failed_share)).any():
-        return False
+    for calls in (window.client_calls, window.seen_calls):
+        if _is_failing(calls, before, recent, limits):
+            return False
     return not _is_slow(window, before, recent, limits)
+
+
+def _is_failing(calls: Array, before: Mask, recent: slice, limits: Thresholds) -> bool:
+    """Whether any row of counts by status [N, S, T] fails noticeably more than `before`."""
+    count, bad = total(calls), failures(calls)
+    was = bad[:, before].sum(axis=1) / np.maximum(count[:, before].sum(axis=1), 1.0)
+    now = bad[:, recent].sum(axis=1) / np.maximum(count[:, recent].sum(axis=1), 1.0)
+    noticed = bad[:, recent].sum(axis=1) >= 2
+    return bool((noticed & (now > was + limits.min_failed_share)).any())
 
 
 def _is_slow(window: CallWindow, before: Mask, recent: slice, limits: Thresholds) -> bool:

@@ -49,14 +49,18 @@ def line_up(window: CallWindow, accounts: Accounts) -> Lineup:
         if service in losses
     }
     scores = {service: float(np.maximum(parts, 0).sum()) for service, parts in rates.items()}
-    whole = max(sum(scores.values()), 1e-9)
+    noises = {
+        service: _wander(series[at].sum(axis=0), accounts)
+        for at, service in enumerate(accounts.services)
+        if service in losses
+    }
+    beyond = {service: max(scores[service] - noises[service], 0.0) for service in scores}
+    whole = max(sum(beyond.values()), 1e-9)
     calls = total(window.client_calls)[:, accounts.after].mean(axis=1) / step_s
     hops, suspects = [], []
-    for at, service in enumerate(accounts.services):
-        if service not in losses:
-            continue
+    for service, found in losses.items():
         wait, gap, failed = (float(part) for part in rates[service])
-        share = scores[service] / whole
+        share = beyond[service] / whole
         hop = HopImpact(
             service=service,
             calls_per_s=float(sum(calls[e] for e in _into(window, service))),
@@ -66,8 +70,8 @@ def line_up(window: CallWindow, accounts: Accounts) -> Lineup:
             share=share,
         )
         hops.append(hop)
-        noise = _noise(series[at].sum(axis=0), accounts, scores[service])
-        suspects.append(_suspect(losses[service], scores[service], share, noise))
+        noise = scores[service] / noises[service]
+        suspects.append(_suspect(found, scores[service], share, noise))
     suspects.sort(key=lambda suspect: (-suspect.score, suspect.service))
     hops.sort(key=lambda hop: (-hop.share, hop.service))
     return Lineup(suspects=suspects, hops=hops, states=states, losses=losses)
@@ -179,10 +183,10 @@ def _guilty_edge(window: CallWindow, accounts: Accounts, rows: list[int]) -> Edg
     return window.edges[rows[worst]]
 
 
-def _noise(series: Array, accounts: Accounts, score: float) -> float:
-    """How many times `score` exceeds what the same sum wanders by in the baseline."""
+def _wander(series: Array, accounts: Accounts) -> float:
+    """How far the mean of a series strays over as many quiet steps as there were bad ones."""
     quiet = series[accounts.before]
     length = max(int(accounts.after.sum()), 1)
     spread = 1.4826 * float(np.median(np.abs(quiet - np.median(quiet)))) if len(quiet) else 0.0
     spread = max(spread, float(np.std(np.clip(quiet, -4 * spread, 4 * spread))) if spread else 0.0)
-    return score / max(2 * spread / float(np.sqrt(length)), _NOISE_FLOOR)
+    return max(2 * spread / float(np.sqrt(length)), _NOISE_FLOOR)

@@ -9,6 +9,7 @@ import msgspec
 from breakwater.diagnosis import Diagnosis, Verdict
 from breakwater.incidents import pictures
 from breakwater.incidents.triage import TriageResult
+from breakwater.model import UnavailableError
 from breakwater.render import font_css, png
 from breakwater.topology import CallWindow
 
@@ -31,11 +32,9 @@ def html_report(
     `window` may reach beyond what was judged: then the charts show the recovery too.
     """
     judged = result.diagnosis
-    drawings = [
-        pictures.business_chart(window, judged, "light"),
-        pictures.latency_chart(window, judged, "light"),
-        pictures.failure_chart(window, judged, "light"),
-    ]
+    has_calls = window.steps > 0 and len(window.edges) > 0
+    charts = (pictures.business_chart, pictures.latency_chart, pictures.failure_chart)
+    drawings = [chart(window, judged, "light") for chart in charts] if has_calls else []
     return (
         _environment()
         .get_template("report.html")
@@ -45,7 +44,7 @@ def html_report(
             result=result,
             headline=headline_of(judged),
             drawings=drawings,
-            graph=pictures.dependency_graph(window, judged, "light"),
+            graph=pictures.dependency_graph(window, judged, "light") if has_calls else "",
             bars=pictures.impact_bars(judged, "light") if judged.hops else "",
             timeline=timeline or [],
         )
@@ -55,6 +54,8 @@ def html_report(
 def png_report(result: TriageResult, window: CallWindow) -> bytes:
     """The latency of the first suspect and of the edge, with onset and verdict, as PNG bytes."""
     judged = result.diagnosis
+    if not window.steps:
+        raise UnavailableError("there is no telemetry yet to draw a picture of")
     return png(
         pictures.latency_chart(
             window, judged, "light", title=headline_of(judged), subtitle="mean latency"

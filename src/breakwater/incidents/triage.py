@@ -49,6 +49,16 @@ class Triage:
         self._settings = settings.for_step(step_ms)
         self.step_ms = step_ms
 
+    def check_settings(self) -> None:
+        """Raise the engine's error when the business indicator is no program it can run."""
+        end_ms = self.complete_until_ms()
+        self._engine.query(
+            self._settings.starts_query,
+            start_ms=end_ms - self.step_ms,
+            end_ms=end_ms,
+            step_ms=self.step_ms,
+        )
+
     def complete_until_ms(self) -> int:
         """End of the newest step that no longer receives values."""
         settled = self._clock.now_ms() - self._settings.settle_ms

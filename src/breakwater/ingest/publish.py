@@ -7,7 +7,7 @@ two entries of that table and lead to the same series. Format: docs/formats/publ
 
 import zlib
 from collections import Counter as Tally
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
@@ -25,7 +25,9 @@ _MOST_COMMON_TAGS = 10_000
 _MOST_VALID_PAIRS = 100_000
 _MOST_KNOWN_BYTES = 512 << 20
 _LONGEST_TAGS = 32_768
-_SLICE = 2_000
+_SLICE = 5_000
+_NEW_AT_ONCE = 500
+_READ_AT_ONCE_BYTES = 2 << 20
 _UNKNOWN = -2
 _NO_TAGS = msgspec.Raw(b"{}")
 _NO_VALUES = msgspec.Raw(b"null")
@@ -42,6 +44,11 @@ class _Metric(msgspec.Struct):
 
 
 class _Payload(msgspec.Struct):
+    metrics: list[_Metric]
+    tags: msgspec.Raw = _NO_TAGS
+
+
+class _UnreadPayload(msgspec.Struct):
     metrics: list[msgspec.Raw]
     tags: msgspec.Raw = _NO_TAGS
 
@@ -52,6 +59,12 @@ class _Slice(msgspec.Struct):
     raws: list[bytes]
     timestamps: NDArray[np.int64]
     values: NDArray[np.float64]
+
+    def pieces(self, size: int) -> "Iterator[_Slice]":
+        """The same metrics, `size` at a time."""
+        for start in range(0, len(self.raws), size):
+            taken = slice(start, start + size)
+            yield _Slice(self.raws[taken], self.timestamps[taken], self.values[taken])
 
 
 class PublishResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +96,7 @@ class Publisher:
         self._sink = sink
         self._clock = clock
         self._decoder = msgspec.json.Decoder(_Payload)
+        self._unread_decoder = msgspec.json.Decoder(_UnreadPayload)
         self._metrics_decoder = msgspec.json.Decoder(list[_Metric])
         self._tags_decoder = msgspec.json.Decoder(dict[str, str])
         self._known: dict[bytes, dict[bytes, int]] = {}
@@ -118,27 +132,41 @@ class Publisher:
             yield
         if not body.strip():
             raise InputError("empty payload; expected a JSON object with 'metrics'")
-        payload = _decoded(self._decoder, body)
-        self._payloads += 1
-        if not payload.metrics:
-            raise InputError("empty payload; 'metrics' holds no metric")
-        common = bytes(payload.tags)
+        count, common, slices = yield from self._read(body)
         common_tags = self._common_tags(common)
-        slices = []
-        for start in range(0, len(payload.metrics), _SLICE):
-            yield
-            raws = payload.metrics[start : start + _SLICE]
-            slices.append(_columns(_decoded(self._metrics_decoder, b"[%b]" % b",".join(raws))))
         accepted = 0
         problems: list[str] = []
         for part in slices:
-            yield
-            accepted += self._store(part, common, common_tags, problems)
+            known = self._known.get(common, {})
+            unknown = sum(raw not in known for raw in part.raws)
+            for piece in part.pieces(_NEW_AT_ONCE if unknown > _NEW_AT_ONCE else _SLICE):
+                yield
+                accepted += self._store(piece, common, common_tags, problems)
         return PublishResult(
             accepted=accepted,
-            refused=len(payload.metrics) - accepted,
+            refused=count - accepted,
             messages=problems[:_SHOWN_MESSAGES],
         )
+
+    def _read(self, body: bytes) -> Generator[None, None, tuple[int, bytes, list[_Slice]]]:
+        """Number of metrics, common tags and slices of a payload; a large one is read in turns."""
+        slices: list[_Slice] = []
+        if len(body) <= _READ_AT_ONCE_BYTES:
+            payload = _decoded(self._decoder, body)
+            count, tags = len(payload.metrics), payload.tags
+            starts = range(0, count, _SLICE)
+            slices = [_columns(payload.metrics[start : start + _SLICE]) for start in starts]
+        else:
+            unread = _decoded(self._unread_decoder, body)
+            count, tags = len(unread.metrics), unread.tags
+            for start in range(0, count, _SLICE):
+                yield
+                raws = b",".join(unread.metrics[start : start + _SLICE])
+                slices.append(_columns(_decoded(self._metrics_decoder, b"[%b]" % raws)))
+        self._payloads += 1
+        if not count:
+            raise InputError("empty payload; 'metrics' holds no metric")
+        return count, bytes(tags), slices
 
     def stats(self) -> PublishStats:
         """Counts since the start."""

@@ -7,7 +7,6 @@ at a time; the files are drawn in docs/formats/metrics-log.md.
 
 import os
 import threading
-import time
 from pathlib import Path
 from typing import Final
 
@@ -59,11 +58,15 @@ class Durability:
         self._store, self._settings, self._clock = store, settings, clock
         # Datapoints of another grid stay where they are, for a start with that grid.
         files = folder / f"{settings.step_ms}ms-{settings.block_slots}"
-        files.mkdir(exist_ok=True)
         self._grid = Grid(folder=files, step_ms=settings.step_ms, slots=settings.block_slots)
         self._turn = threading.Lock()
         self._is_ending = False
-        recovered = recover(store, self._grid, clock.now_ms())
+        try:
+            files.mkdir(exist_ok=True)
+            recovered = recover(store, self._grid, clock.now_ms())
+        except OSError:
+            os.close(self._lock_fd)
+            raise
         self.recovery = recovered.report
         self._files = recovered.files
         self._snapshot = self.recovery.snapshot
@@ -207,7 +210,7 @@ class Durability:
 
     def _write(self, number: int, image: StoreImage) -> bool:
         """Write snapshot `number` and remove what it makes superfluous; False when given up."""
-        began_s = time.monotonic()
+        began_s = self._clock.monotonic_s()
         logged = self._log.written_bytes
         files = write_snapshot(
             self._grid, number, image, self._files, may_go_on=lambda: not self._is_ending
@@ -220,8 +223,9 @@ class Durability:
         self._remove_all_but(kept, former or number)
         self._snapshots += 1
         self._bytes_at_snapshot = logged
-        self._snapshot_due_s = self._clock.monotonic_s() + self._settings.snapshot_every_s
-        self._snapshot_s = time.monotonic() - began_s
+        ended_s = self._clock.monotonic_s()
+        self._snapshot_due_s = ended_s + self._settings.snapshot_every_s
+        self._snapshot_s = ended_s - began_s
         log.debug("metrics.snapshot", number=number, seconds=self._snapshot_s)
         return True
 

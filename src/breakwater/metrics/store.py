@@ -130,10 +130,8 @@ class SeriesStore:
 
         Returns how many datapoints had a series and a block that are still there.
         """
-        rows = handles & _ROW_MASK
-        is_kept = self._generation[rows] == handles >> _ROW_BITS
         before = self.datapoints
-        self._write_slots(rows, slots, values, is_kept)
+        self._write_slots(handles, slots, values, self._is_fresh(handles))
         return self.datapoints - before
 
     def redefine(self, definition: Definition) -> int:
@@ -227,8 +225,8 @@ class SeriesStore:
         self, handles: Handles, timestamps_ms: Handles | int, values: Array
     ) -> NDArray[np.intp]:
         self.writes += 1
-        rows = handles & _ROW_MASK
-        is_fresh = self._generation[rows] == handles >> _ROW_BITS
+        retired = self.retired_series
+        is_fresh = self._is_fresh(handles)
         is_kept = is_fresh & np.isfinite(values)
         infinite = int(np.isinf(values).sum())
         if infinite:
@@ -236,9 +234,14 @@ class SeriesStore:
         if isinstance(timestamps_ms, int):
             slot = self._slot_of(timestamps_ms)
             is_kept &= self._is_in_reach(slot, int(is_kept.sum()))
-            self._put(slot // self._slots, rows[is_kept], slot, values[is_kept])
+            if self.retired_series != retired:
+                is_kept &= self._is_fresh(handles)
+            rows = handles[is_kept] & _ROW_MASK
+            self._put(slot // self._slots, rows, slot, values[is_kept])
         else:
-            self._write_scattered(rows, timestamps_ms, values, is_kept)
+            self._write_scattered(handles, timestamps_ms, values, is_kept)
+        if self.retired_series != retired:  # these very values have moved the window on
+            is_fresh = self._is_fresh(handles)
         return _NO_STALE if is_fresh.all() else np.flatnonzero(~is_fresh)
 
     def reach_ms(self, newest_ms: int) -> tuple[int, int]:
@@ -308,6 +311,11 @@ class SeriesStore:
     def _slot_of(self, timestamp_ms: int) -> int:
         return -(-timestamp_ms // self._step_ms)
 
+    def _is_fresh(self, handles: Handles) -> NDArray[np.bool_]:
+        """Which handles still stand for the series they were given out for."""
+        fresh: NDArray[np.bool_] = self._generation[handles & _ROW_MASK] == handles >> _ROW_BITS
+        return fresh
+
     def _is_in_reach(self, slot: int, count: int) -> bool:
         number = slot // self._slots
         if slot > self._furthest():
@@ -323,22 +331,26 @@ class SeriesStore:
         return self._slot_of(self._clock.now_ms()) + self.settings.max_ahead_steps
 
     def _write_scattered(
-        self, rows: Rows, timestamps: Handles, values: Array, is_kept: NDArray[np.bool_]
+        self, handles: Handles, timestamps: Handles, values: Array, is_kept: NDArray[np.bool_]
     ) -> None:
         slots = -(-timestamps // self._step_ms)
         is_ahead = slots > self._furthest()
         if is_ahead.any():
             self.dropped["ahead_of_clock"] += int((is_kept & is_ahead).sum())
             is_kept &= ~is_ahead
-        self._write_slots(rows, slots, values, is_kept)
+        self._write_slots(handles, slots, values, is_kept)
 
     def _write_slots(
-        self, rows: Rows, slots: Handles, values: Array, is_kept: NDArray[np.bool_]
+        self, handles: Handles, slots: Handles, values: Array, is_kept: NDArray[np.bool_]
     ) -> None:
         if not is_kept.any():
             return
         numbers = slots // self._slots
+        retired = self.retired_series
         self._advance(int(numbers[is_kept].max()))
+        if self.retired_series != retired:
+            is_kept &= self._is_fresh(handles)
+        rows = handles & _ROW_MASK
         is_late = numbers < self._newest - 1
         if is_late.any():
             self.dropped["late"] += int((is_kept & is_late).sum())

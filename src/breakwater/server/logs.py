@@ -27,6 +27,8 @@ class _Lenient:
 
 def configure_logs(level: str) -> None:
     """Send events of `level` and above to standard error: coloured for a person, else JSON."""
+    # What uvicorn warns of, a malformed request, is an event of our own connections.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     is_person = sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if is_person else structlog.processors.JSONRenderer()

@@ -83,6 +83,7 @@ class Platform:
         self.publisher = Publisher(settings.ingest, self.engine, clock)
         self.udp = UdpLineServer(settings.ingest, self.aggregator, clock, step_ms=step_ms)
         self.triage = Triage(self.engine, self.journal, clock, settings.incidents, step_ms=step_ms)
+        self.triage.check_settings()
         self.watcher = Watcher(self.triage, self.journal, clock, settings.incidents)
         works = {
             "udp": self.udp.run,

@@ -10,7 +10,7 @@ from breakwater.metrics import QueryResult
 from breakwater.model import Status
 from breakwater.model import calls as names
 from breakwater.topology.rows import Rows
-from breakwater.topology.window import UNKNOWN, CallWindow
+from breakwater.topology.window import UNKNOWN, CallWindow, root_edges
 
 _NEGLIGIBLE: Final = 0.01
 _CLIENT_KEYS: Final = (names.CLIENT_APP, names.SERVER_APP, names.SERVER_NODE, names.STATUS)
@@ -141,15 +141,16 @@ def _with_outside(window: CallWindow) -> CallWindow:
         for at, edge in enumerate(window.edges)
         if edge.caller != UNKNOWN or calls[at] > _NEGLIGIBLE * whole[edge.callee]
     ]
-    edges = {window.edges[at] for at in kept}
-    routes = [at for at, route in enumerate(window.routes) if route.edge in edges]
-    outside = np.array([window.edges[at].caller == UNKNOWN for at in kept], dtype=bool)
+    edges = [window.edges[at] for at in kept]
+    roots = {edge for edge, is_root in zip(edges, root_edges(edges), strict=True) if is_root}
+    routes = [at for at, route in enumerate(window.routes) if route.edge in roots]
+    outside = np.array([edge.caller == UNKNOWN for edge in edges], dtype=bool)
     client_calls, client_time_s = window.client_calls[kept], window.client_time_s[kept]
     server_calls, server_time_s = window.server_calls[kept], window.server_time_s[kept]
     client_calls[outside], client_time_s[outside] = server_calls[outside], server_time_s[outside]
     return msgspec.structs.replace(
         window,
-        edges=tuple(window.edges[at] for at in kept),
+        edges=tuple(edges),
         client_calls=client_calls,
         client_time_s=client_time_s,
         server_calls=server_calls,

@@ -15,7 +15,6 @@ from breakwater.topology.window import (
     Edge,
     InstanceKey,
     Route,
-    root_edges,
 )
 
 _STATUS_AT: Final = {status.value: at for at, status in enumerate(STATUSES)}
@@ -111,26 +110,17 @@ class Rows:
     def by_route(
         self, client: Sequence[QueryResult], server: Sequence[QueryResult]
     ) -> tuple[tuple[Route, ...], Array, Array]:
-        """Counts and request-seconds [R, T] of the edges that leave a root.
+        """Counts and request-seconds [R, T] of every edge by endpoint.
 
         The caller's record counts; where the caller is outside the fleet, the callee's.
         """
-        roots = {
-            edge
-            for edge, is_root in zip(self.edges, root_edges(self.edges), strict=True)
-            if is_root
-        }
-
-        def counted(line: Line, *, by_callee: bool) -> bool:
-            edge = _edge(line)
-            return edge in roots and (edge.caller == UNKNOWN) is by_callee
-
         sums: list[dict[Route, Array]] = [{}, {}]
         for results, by_callee in ((client, False), (server, True)):
             for result, into in zip(results, sums, strict=True):
                 for line in result.lines:
-                    if counted(line, by_callee=by_callee):
-                        route = Route(_edge(line), line.tags.get(names.ENDPOINT, UNKNOWN))
+                    edge = _edge(line)
+                    if (edge.caller == UNKNOWN) is by_callee:
+                        route = Route(edge, line.tags.get(names.ENDPOINT, UNKNOWN))
                         into[route] = np.nan_to_num(line.values) * self._step_s
         keys = tuple(sorted(sums[0]))
         nothing = np.zeros(self.steps)

@@ -112,8 +112,8 @@ class CallWindow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def root_edges(edges: Sequence[Edge]) -> NDArray[np.bool_]:
-    """Which edges leave a root, bool [E]: their caller is called by nobody in the fleet."""
-    called = {edge.callee for edge in edges if edge.caller != UNKNOWN}
+    """Which edges leave a root, bool [E]: their caller is called by nobody, or is the outside."""
+    called = {edge.callee for edge in edges}
     return np.array([edge.caller not in called for edge in edges], dtype=bool)
 
 
