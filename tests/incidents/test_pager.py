@@ -5,12 +5,14 @@ _SETTINGS = IncidentSettings(page_after=2, name_after=3, close_after_s=5.0)
 
 
 def _judged(
-    service: str | None, verdict: Verdict | None = None, *, score: float = 9.0
+    service: str | None,
+    verdict: Verdict | None = None,
+    *,
+    score: float = 9.0,
+    kind: Kind = Kind.ERRORS,
 ) -> Diagnosis:
     suspects = (
-        [Suspect(service=service, kind=Kind.ERRORS, score=score, share=0.9, noise=50.0)]
-        if service
-        else []
+        [Suspect(service=service, kind=kind, score=score, share=0.9, noise=50.0)] if service else []
     )
     return Diagnosis(
         verdict=verdict or (Verdict.CULPRIT if service else Verdict.NOTHING_WRONG),
@@ -81,6 +83,14 @@ def test_a_repair_does_not_blur_what_was_seen() -> None:
     seen = _play(*[_judged("a", score=score) for score in scores])
     assert seen[-1] is not None
     assert seen[-1].diagnosis.suspects[0].score == 9.0
+
+
+def test_a_thawed_instance_does_not_unsay_that_it_stood_still() -> None:
+    """While a frozen copy catches up it looks like one that hangs; the freeze is what it was."""
+    kinds = (Kind.HANG, Kind.HANG, Kind.HANG, Kind.FREEZE, Kind.HANG)
+    seen = _play(*[_judged("a", kind=kind, score=5 + at) for at, kind in enumerate(kinds)])
+    assert seen[-1] is not None
+    assert seen[-1].diagnosis.suspects[0].kind is Kind.FREEZE
 
 
 def test_harm_without_a_culprit_pages_without_a_name() -> None:

@@ -167,6 +167,8 @@ def _own_clock(findings: Findings, suspect: Suspect) -> list[Evidence]:
         )
     else:
         before, after = _rates(served.sum(axis=0), findings)
+        if after > 0.9 * before:
+            return []
         query = query.replace(":dist-avg", "statistic,count,:eq,:and,:sum")
         return [
             Evidence(

@@ -1,11 +1,15 @@
 """The life of an incident as a pure state machine over successive judgements."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
-from breakwater.diagnosis import Diagnosis, Verdict
+from breakwater.diagnosis import Diagnosis, Kind, Verdict
 from breakwater.incidents.settings import IncidentSettings
+
+_WITNESSED: Final = frozenset({Kind.FREEZE, Kind.CRASH, Kind.CPU_BURN})
+"""Kinds that rest on what one instance said of itself, or stopped saying."""
 
 
 class Phase(StrEnum):
@@ -110,11 +114,13 @@ def _is_clearer(judged: Diagnosis, kept: Diagnosis) -> bool:
     """Whether a later judgement names the same service on a loss at least as large.
 
     As soon as somebody repairs, the mean loss since the onset shrinks and the picture blurs: what
-    is kept is the fault at its clearest.
+    is kept is the fault at its clearest. An instance that was silent or starved and recovers does
+    not unsay what it showed.
     """
     if _answer(judged) != _answer(kept):
         return False
-    return judged.suspects[0].score >= kept.suspects[0].score
+    now, then = judged.suspects[0], kept.suspects[0]
+    return now.score >= then.score and (now.kind is then.kind or then.kind not in _WITNESSED)
 
 
 def _count(incident: Incident, now_ms: int, settings: IncidentSettings) -> bool:
