@@ -3,7 +3,7 @@
 import resource
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,17 +39,13 @@ def hurried(
 def answer_to(server: "RunningServer", *parts: bytes) -> bytes:
     """All that comes back for these bytes until the server closes the connection."""
     with socket.create_connection(("127.0.0.1", server.http_port), timeout=30) as raw:
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it may have refused already
             for part in parts:
                 raw.sendall(part)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it has refused already
         received = b""
-        try:
+        with suppress(ConnectionResetError):
             while part := raw.recv(65_536):
                 received += part
-        except ConnectionResetError:
-            pass
     return received
 
 

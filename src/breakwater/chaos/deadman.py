@@ -34,10 +34,11 @@ def hold(pid: int, ticks: int) -> int | None:
     except ProcessLookupError:
         return None
     try:
-        if started_ticks(pid) == ticks:  # read after the pidfd is held, so both mean one process
-            return pidfd
+        is_same = started_ticks(pid) == ticks  # read after the pidfd is held: both mean one process
     except (FileNotFoundError, ProcessLookupError):
-        pass
+        is_same = False
+    if is_same:
+        return pidfd
     os.close(pidfd)
     return None
 

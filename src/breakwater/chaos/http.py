@@ -1,5 +1,6 @@
 """The routes of chaos: start, list and undo faults, and the rules that services poll."""
 
+import math
 from typing import Final
 
 import msgspec
@@ -134,8 +135,8 @@ def _number(request: Request, name: str, default: float) -> float:
         return default
     try:
         number = float(text)
-        if abs(number) < 1e15:
-            return number
     except ValueError:
-        pass
+        number = math.nan
+    if abs(number) < 1e15:
+        return number
     raise InvalidFaultError(f"the query parameter '{name}' is '{text[:40]}', must be a number")

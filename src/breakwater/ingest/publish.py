@@ -319,16 +319,10 @@ def _decoded(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
 
 
 def _columns(metrics: list[_Metric]) -> _Slice:
-    timestamps = [metric.timestamp for metric in metrics]
-    values = [metric.value for metric in metrics]
     raws = [bytes(metric.tags) for metric in metrics]
-    try:
-        if None not in values:  # numpy would take None for NaN
-            return _Slice(
-                raws, np.array(timestamps, dtype=np.int64), np.array(values, dtype=np.float64)
-            )
-    except (TypeError, ValueError, OverflowError):
-        pass
+    plain = _plain_columns(metrics)
+    if plain is not None:
+        return _Slice(raws, *plain)
     pairs = [_datapoint(metric) for metric in metrics]
     return _Slice(
         raws,
@@ -384,3 +378,19 @@ def _inflate(body: bytes, limit: int) -> bytes:
             f"{len(inflater.unused_data)} bytes follow the gzip data; send one gzip member"
         )
     return inflated
+
+
+def _plain_columns(
+    metrics: list[_Metric],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    """Stamps and values at once, or None when a datapoint of them needs a closer look."""
+    values = [metric.value for metric in metrics]
+    if None in values:  # numpy would take None for NaN
+        return None
+    try:
+        return (
+            np.array([metric.timestamp for metric in metrics], dtype=np.int64),
+            np.array(values, dtype=np.float64),
+        )
+    except (TypeError, ValueError, OverflowError):
+        return None
