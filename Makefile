@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo drill test check bench clean lock
+.PHONY: setup demo drill test check bench bench-metrics clean lock
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
@@ -41,9 +41,13 @@ check: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 
+BENCH_FLAGS ?=
+bench-metrics: setup
+	$(BIN)/python -m benchmarks.metrics $(BENCH_FLAGS)
+
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url pyproject.toml --extra server --group dev -o requirements.lock
+	  --no-emit-index-url pyproject.toml --extra server --extra archive --group dev -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -21,7 +21,7 @@ import msgspec
 import structlog
 import uvicorn
 
-from breakwater.model import SystemClock
+from breakwater.model import Clock, SystemClock
 from breakwater.server.app import make_app
 from breakwater.server.auth import check_bind
 from breakwater.server.connections import bounded_protocol, bounds_of
@@ -65,8 +65,10 @@ class _Server(uvicorn.Server):
         self.has_started.set()
 
 
-def serve(settings: Settings, *, ready_file: Path | None = None) -> None:
-    """Run the platform until SIGTERM or SIGINT.
+def serve(
+    settings: Settings, *, ready_file: Path | None = None, clock: Clock | None = None
+) -> None:
+    """Run the platform until SIGTERM or SIGINT; `clock` is the machine's unless one is given.
 
     Raises UnsafeBindError, AddressInUseError, and what the rooms raise for a port, a folder or a
     ledger that cannot be had.
@@ -77,13 +79,14 @@ def serve(settings: Settings, *, ready_file: Path | None = None) -> None:
             f"the ready file {ready_file} cannot be written: its folder must exist and be writable"
         )
     configure_logs(settings.log_level)
-    anyio.run(_serve, settings, ready_file, backend_options={"use_uvloop": True})
+    clock = SystemClock() if clock is None else clock
+    anyio.run(_serve, settings, ready_file, clock, backend_options={"use_uvloop": True})
 
 
-async def _serve(settings: Settings, ready_file: Path | None) -> None:
+async def _serve(settings: Settings, ready_file: Path | None, clock: Clock) -> None:
     listener = listen(settings.server.host, settings.server.port)
     with contextlib.closing(listener):
-        async with Platform(settings, SystemClock()) as platform:
+        async with Platform(settings, clock) as platform:
             await anyio.to_thread.run_sync(platform.engine.warm_up)
             server = _Server(_uvicorn_config(platform))
             async with anyio.create_task_group() as background:
