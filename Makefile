@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo drill test check bench bench-metrics clean lock
+.PHONY: setup demo drill test check bench bench-metrics fuzz clean lock
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
@@ -48,6 +48,11 @@ bench-metrics: setup
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url pyproject.toml --extra server --extra archive --group dev -o requirements.lock
+
+TARGET ?= programs
+FUZZ_FLAGS ?= -max_total_time=60 -timeout=10 -rss_limit_mb=4096
+fuzz: setup
+	$(BIN)/python -m tests.fuzz $(TARGET) $(FUZZ_FLAGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

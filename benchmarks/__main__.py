@@ -15,6 +15,7 @@ from benchmarks import (
     guard_overhead,
     metrics_engine,
     metrics_log,
+    number_text,
     pictures,
     start_time,
 )
@@ -30,6 +31,7 @@ def main() -> None:
     for module in (
         metrics_engine,
         metrics_log,
+        number_text,
         guard_overhead,
         diagnosis_cost,
         pictures,

@@ -237,7 +237,8 @@ class Drill:
             query = f"name,drill,:eq,worker,{worker},:eq,:and,(,no,),:by"
             for first in range(since_ms - _STEP_MS, end_ms, 60 * _STEP_MS):
                 last = min(first + 60 * _STEP_MS, end_ms)
-                graph = started.ask(f"/api/v1/graph?q={query}&s={first}&e={last}&step=1s")
+                window = f"s={first}&e={last}&step=1s&format=std.json"
+                graph = started.ask(f"/api/v1/graph?q={query}&{window}")
                 _collect(graph, worker, found)
         return found
 

@@ -9,16 +9,18 @@ import argparse
 import gc
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import anyio
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from breakwater.ingest import IngestSettings, LineAggregator, Publisher
+from breakwater.ingest import IngestSettings, LineAggregator, Publisher, Resolved, warm_up
 from breakwater.metrics import MetricsEngine, MetricsSettings
+from breakwater.model import LimitExceededError
 from breakwater.testing import FakeClock
 
 _RUNS = 5
@@ -36,6 +38,13 @@ class Row(NamedTuple):
     ratio: float | None = None
 
 
+class _Handles(NamedTuple):
+    """What a sink found."""
+
+    handles: NDArray[np.int64]
+    error: LimitExceededError | None
+
+
 class _NullSink:
     """A sink that costs nothing, so that the intake alone is measured."""
 
@@ -48,6 +57,19 @@ class _NullSink:
         """The next handle."""
         self._series += 1
         return self._series
+
+    def resolve_all(self, tags: Sequence[Mapping[str, str]]) -> Resolved:
+        """The next handles."""
+        return _Handles(np.array([self.resolve(each) for each in tags], dtype=np.int64), None)
+
+    def record(
+        self,
+        handles: NDArray[np.int64],
+        timestamps_ms: NDArray[np.int64],
+        values: NDArray[np.float64],
+    ) -> NDArray[np.intp]:
+        """Keep nothing; no handle is stale."""
+        return self.write(handles, timestamps_ms, values)
 
     def write(
         self,
@@ -104,9 +126,10 @@ def publish_intake() -> list[Row]:
     clock = FakeClock()
     engine = MetricsEngine(MetricsSettings(step_ms=60_000), clock)
     publisher = Publisher(IngestSettings(), engine, clock)
+    warm_up()
     body = _payload(clock.now_ms(), 0)
-    first = _timed(lambda: publisher.publish(body))
-    known = _best(lambda: publisher.publish(body))
+    first = _timed(lambda: anyio.run(publisher.publish, body))
+    known = _best(lambda: anyio.run(publisher.publish, body))
     return [
         Row("publish JSON, known series", _BATCH / known, "datapoints/s"),
         Row("publish JSON, new series", _BATCH / first, "datapoints/s"),
@@ -159,7 +182,7 @@ def group_by_sum(series: int = 1_000_000, slots: int = 60) -> list[Row]:
 def group_by_answer(lines: int = 1000, points: int = 300) -> list[Row]:
     """What a diagnosis asks for again and again: many lines of a few minutes."""
     clock = FakeClock(now_ms=1_700_000_040_000)
-    engine = MetricsEngine(MetricsSettings(raw_blocks=2), clock)
+    engine = MetricsEngine(MetricsSettings(), clock)
     handles = np.array(
         [engine.resolve({"name": "calls", "edge": f"e{i}", "nf.node": "n"}) for i in range(lines)]
     )
@@ -179,22 +202,82 @@ def group_by_answer(lines: int = 1000, points: int = 300) -> list[Row]:
     return [Row(name, _best(ask) * 1e3, "ms")]
 
 
-def packed_memory(series: int = 20_000, slots: int = 60) -> list[Row]:
-    """Bytes a value takes in a sealed block: request counts, with gaps."""
-    from breakwater.metrics.blocks import PackedBlock, RawBlock  # noqa: PLC0415 - inside of a room
+def packed_memory(series: int = 40_960, slots: int = 10) -> list[Row]:
+    """Bytes a value takes in sealed blocks, four of them joined, and how fast they are packed."""
+    from breakwater.metrics.blocks import PackedBlock, RawBlock, join  # noqa: PLC0415 - of a room
 
+    found = []
+    for name, values in _measured(series, 4 * slots).items():
+        blocks = []
+        for number in range(4):
+            block = RawBlock(number, max_rows=series, slots=slots)
+            block.fit(series)
+            block.data[:series] = values[:, number * slots : (number + 1) * slots]
+            blocks.append(block)
+        PackedBlock.of(blocks[0])
+        seconds = _timed(lambda: [PackedBlock.of(block) for block in blocks])  # noqa: B023 - at once
+        packed = [PackedBlock.of(block) for block in blocks]
+        joined = join(packed)
+        size = joined[0].packed_rows.size_bytes
+        found.append(Row(f"memory of a packed value, {name}", size / values.size, "bytes"))
+        found.append(Row(f"packing, {name}", 0.75 * values.size / seconds, "values/s"))
+    return found
+
+
+def _measured(series: int, slots: int) -> dict[str, NDArray[np.float64]]:
+    """Values of the kinds people measure, float64 [series, slots]."""
     random = np.random.default_rng(7)
-    block = RawBlock(0, max_rows=series, slots=slots)
-    block.fit(series)
-    values = random.poisson(20, (series, slots)).astype(np.float64)
-    values[random.random((series, slots)) < 0.2] = np.nan
-    block.data[:series] = values
-    seconds = _timed(lambda: PackedBlock.of(block))
-    packed = PackedBlock.of(block)
-    return [
-        Row("memory of a packed value", packed.size_bytes / values.size, "bytes"),
-        Row("packing", values.size / seconds, "values/s"),
-    ]
+    shape, level = (series, slots), 50 + 1000 * random.random((series, 1))
+    gaps = random.poisson(20, shape).astype(np.float64)
+    gaps[random.random(shape) < 0.2] = np.nan
+    noise = random.standard_normal(shape)
+    return {
+        "events a second": np.maximum(np.round(level + 10 * noise), 0.0) / 60.0,
+        "wandering decimals": np.round(level + np.cumsum(noise, axis=1), 2),
+        "totals": np.round(1e3 * level) + np.cumsum(random.poisson(level, shape), axis=1),
+        "counts with gaps": gaps,
+        "random doubles": random.random(shape),
+    }
+
+
+def packed_reading(series: int = 200_000, points: int = 180) -> list[Row]:
+    """Sums straight from packed rows: of everything, and of rows far apart."""
+    clock = FakeClock(now_ms=1_700_000_040_000)
+    engine = MetricsEngine(MetricsSettings(step_ms=60_000, retention_s=10_800), clock)
+    tags = [{"name": f"m{i % 200}", "nf.node": f"n{i // 200}"} for i in range(series)]
+    handles = np.concatenate(
+        [engine.resolve_all(tags[i : i + 2000]).handles for i in range(0, series, 2000)]
+    )
+    del tags
+    start_ms = clock.now_ms()
+    level = 50 + 1000 * np.random.default_rng(3).random(series)
+    for _ in range(points):
+        clock.advance(60)
+        noise = np.random.default_rng(clock.now_ms()).standard_normal(series)
+        engine.write(handles, clock.now_ms(), np.maximum(np.round(level + 10 * noise), 0.0) / 60.0)
+        engine.maintain()
+    end_ms = clock.now_ms()
+    engine.warm_up()
+
+    def ask(program: str) -> None:
+        engine.query(program, start_ms=start_ms, end_ms=end_ms)
+
+    found = []
+    for name, program in (
+        (f"sum of {series} series x {points}, wall clock, all cores", ":true,:sum"),
+        (f"sum of {series // 200} rows far apart x {points}", "name,m7,:eq,:sum"),
+        (f"sum of 10 rows x {points}", "name,m7,:eq,nf.node,n10.$,:re,:and,:sum"),
+    ):
+        ask(program)
+        times = []
+        for _ in range(_RUNS):
+            start = time.perf_counter()
+            ask(program)
+            times.append(time.perf_counter() - start)
+        found.append(Row(name, min(times) * 1e3, "ms"))
+    blocks = engine.stats()
+    name = f"memory of a series, {points} points, {blocks.packed_blocks} of {blocks.blocks} packed"
+    return [*found, Row(name, blocks.size_bytes / series, "bytes")]
 
 
 def rows() -> list[Row]:
@@ -204,6 +287,7 @@ def rows() -> list[Row]:
         *publish_intake(),
         *group_by_answer(),
         *packed_memory(),
+        *packed_reading(),
         *group_by_sum(),
     ]
 

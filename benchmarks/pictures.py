@@ -1,4 +1,4 @@
-"""What a picture costs: SVG of a chart and of a dependency graph, and the PNG of that chart.
+"""What a picture costs: SVG of charts, plots and a dependency graph, and two PNGs.
 
 The median of several repeats, in milliseconds of CPU time of this thread. `ratio` is the cost as
 a multiple of writing the chart's numbers as JSON, the least anybody could do with them.
@@ -11,7 +11,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from breakwater.render import Chart, GraphEdge, GraphNode, Series, graph, line_chart, png
+from breakwater.render import (
+    Chart,
+    GraphEdge,
+    GraphNode,
+    Plot,
+    PlotAxis,
+    PlotLine,
+    Series,
+    graph,
+    line_chart,
+    plot_svg,
+    png,
+)
 
 Row = tuple[str, float, str, float]
 
@@ -20,14 +32,19 @@ SEED = 7
 
 
 def rows() -> list[Row]:
-    """(name, value, unit, ratio) for each kind of picture; takes about six seconds."""
+    """(name, value, unit, ratio) for each kind of picture; takes about ten seconds."""
     chart = _chart()
     svg = line_chart(chart)
     plain = _cost_ms(lambda: json.dumps([series.values.tolist() for series in chart.series]))
+    few, many = _plot(lines=8), _plot(lines=1_000)
+    drawn = plot_svg(few)
     nodes, edges = _fleet()
     measured = [
         ("chart, 8 series x 720 points, SVG", _cost_ms(lambda: line_chart(chart))),
         ("the same, PNG at scale 2", _cost_ms(lambda: png(svg))),
+        ("plot, 8 lines x 180 points, SVG", _cost_ms(lambda: plot_svg(few))),
+        ("the same, PNG at scale 1", _cost_ms(lambda: png(drawn, 1.0))),
+        ("plot, 1000 lines x 180 points, SVG", _cost_ms(lambda: plot_svg(many))),
         ("dependency graph, 40 services, 57 edges, SVG", _cost_ms(lambda: graph(nodes, edges))),
     ]
     return [(name, round(value, 3), "ms", round(value / plain, 2)) for name, value in measured]
@@ -39,6 +56,17 @@ def _chart() -> Chart:
     walks = [np.abs(np.cumsum(rng.standard_normal(720))) for _ in range(8)]
     series = [Series(name=f"service-{at}", values=walk) for at, walk in enumerate(walks)]
     return Chart(title="latency", times_ms=times, series=series, unit="seconds")
+
+
+def _plot(*, lines: int) -> Plot:
+    rng = np.random.default_rng(SEED)
+    walks = np.abs(np.cumsum(rng.standard_normal((lines, 180)), axis=1))
+    return Plot(
+        title="requests",
+        times_ms=1_763_627_460_000 + np.arange(180, dtype=np.int64) * 60_000,
+        step_ms=60_000,
+        axes=[PlotAxis(lines=[PlotLine(label=f"n{at}", values=w) for at, w in enumerate(walks)])],
+    )
 
 
 def _fleet() -> tuple[list[GraphNode], list[GraphEdge]]:

@@ -3,7 +3,14 @@
 import pytest
 from tests.ingest.memory_sink import MemorySink
 
+from breakwater.ingest import warm_up
 from breakwater.testing import FakeClock
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loops() -> None:
+    """Compile the loops over payloads before anything is timed."""
+    warm_up()
 
 
 @pytest.fixture

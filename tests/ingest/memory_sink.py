@@ -1,11 +1,19 @@
 """A sink that keeps what it is given, for the tests of the intake."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from breakwater.model import LimitExceededError, canonical
+
+
+class Found(NamedTuple):
+    """Handles, and why some are missing."""
+
+    handles: NDArray[np.int64]
+    error: LimitExceededError | None
 
 
 class MemorySink:
@@ -16,6 +24,7 @@ class MemorySink:
         self.capacity = 1_000_000
         self.points: dict[tuple[str, int], float] = {}
         self.completed: list[int] = []
+        self.recorded: list[tuple[str, int, float]] = []
         self.reach = (-(1 << 62), 1 << 62)
         self._handles: dict[str, int] = {}
         self._names: dict[int, str] = {}
@@ -30,6 +39,18 @@ class MemorySink:
             self._handles[name] = handle
             self._names[handle] = name
         return self._handles[name]
+
+    def resolve_all(self, tags: Sequence[Mapping[str, str]]) -> Found:
+        """A handle for each, -1 when full."""
+        error = None
+        handles = []
+        for each in tags:
+            try:
+                handles.append(self.resolve(each))
+            except LimitExceededError as full:
+                handles.append(-1)
+                error = full
+        return Found(np.array(handles, dtype=np.int64), error)
 
     def retire_all(self) -> None:
         """Make every handle that was given out stale."""
@@ -53,6 +74,17 @@ class MemorySink:
             else:
                 self.points[name, int(stamp)] = float(value)
         return np.array(stale, dtype=np.intp)
+
+    def record(
+        self,
+        handles: NDArray[np.int64],
+        timestamps_ms: NDArray[np.int64],
+        values: NDArray[np.float64],
+    ) -> NDArray[np.intp]:
+        """Keep updates as if they were datapoints, and that they came as updates."""
+        columns = zip(handles.tolist(), timestamps_ms.tolist(), values.tolist(), strict=True)
+        self.recorded += [(self._names[handle], stamp, value) for handle, stamp, value in columns]
+        return self.write(handles, timestamps_ms, values)
 
     def reach_ms(self, _newest_ms: int) -> tuple[int, int]:
         """Any stamp within `reach`."""

@@ -5,7 +5,7 @@ import pytest
 from starlette.applications import Starlette
 from tests.ingest.memory_sink import MemorySink
 
-from breakwater.ingest import IngestSettings, Publisher
+from breakwater.ingest import IngestSettings, Publisher, RemoteWriter
 from breakwater.ingest.http import routes
 from breakwater.model import UnavailableError
 from breakwater.testing import FakeClock
@@ -43,7 +43,8 @@ def disk() -> Disk:
 async def publish(disk: Disk, age_ms: int = 0) -> httpx.Response:
     """One datapoint."""
     publisher = Publisher(IngestSettings(), disk.sink, disk.clock)
-    app = Starlette(routes=routes(publisher, durability=disk))
+    remote = RemoteWriter(IngestSettings(), disk.sink, disk.clock)
+    app = Starlette(routes=routes(publisher, remote, durability=disk))
     metric = {"tags": {"name": "requests"}, "timestamp": disk.clock.now_ms() - age_ms, "value": 1.0}
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

@@ -7,8 +7,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from tests.ingest.memory_sink import MemorySink
+from tests.ingest.smile_encoding import smile
 
-from breakwater.ingest import IngestSettings, Publisher
+from breakwater.ingest import IngestSettings, Publisher, RemoteWriter
 from breakwater.ingest.http import routes
 from breakwater.testing import FakeClock
 
@@ -19,8 +20,9 @@ BAD = {"tags": {"nf.app": "x"}, "timestamp": 1_700_000_000_000, "value": 1}
 @pytest.fixture
 def client(sink: MemorySink, clock: FakeClock) -> TestClient:
     """A client of an application with only this endpoint."""
-    publisher = Publisher(IngestSettings(), sink, clock)
-    return TestClient(Starlette(routes=routes(publisher, max_payload_bytes=10_000)))
+    settings = IngestSettings(max_payload_bytes=10_000)
+    publisher, remote = Publisher(settings, sink, clock), RemoteWriter(settings, sink, clock)
+    return TestClient(Starlette(routes=routes(publisher, remote, max_payload_bytes=10_000)))
 
 
 @pytest.mark.parametrize("path", ["/api/v1/publish", "/api/v1/publish-fast"])
@@ -70,3 +72,26 @@ def test_gzip_is_accepted_and_other_encodings_are_named(client: TestClient) -> N
     )
     answer = client.post("/api/v1/publish", content=body, headers={"content-encoding": "br"})
     assert "identity, gzip" in answer.json()["message"]
+
+
+def test_a_payload_as_the_java_client_sends_it(client: TestClient, sink: MemorySink) -> None:
+    """Smile in gzip, and the answer in JSON."""
+    headers = {"content-encoding": "gzip", "content-type": "application/x-jackson-smile"}
+    body = gzip.compress(smile({"metrics": [GOOD, BAD]}))
+    answer = client.post("/api/v1/publish", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["errorCount"]) == (202, 1)
+    assert sink.of(name="hits") == {1_700_000_000_000: 1.0}
+    answer = client.post("/api/v1/publish", content=body[:-3], headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (400, "error")
+
+
+def test_what_unpacks_to_too_much_is_413(client: TestClient) -> None:
+    """The bound holds after unpacking, and for what Smile stands for."""
+    bomb = gzip.compress(b" " * 100_000)
+    answer = client.post("/api/v1/publish", content=bomb, headers={"content-encoding": "gzip"})
+    assert answer.status_code == 413
+    assert "10000 bytes" in answer.json()["message"]
+    repeated = smile({"metrics": [{"tags": {"name": "x" * 60}}] * 300}, share_values=True)
+    headers = {"content-type": "application/x-jackson-smile"}
+    answer = client.post("/api/v1/publish", content=repeated, headers=headers)
+    assert (answer.status_code, len(repeated) < 10_000) == (413, True)

@@ -2,11 +2,15 @@
 
 import pytest
 
-from breakwater.metrics import kernels, running
+from breakwater.metrics import folding, kernels, numbers, rollup_kernels, running, updates
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_kernels() -> None:
     """Compile every kernel, or load it from the cache."""
+    folding.warm_up()
     kernels.warm_up()
+    numbers.warm_up()
+    rollup_kernels.warm_up()
     running.warm_up()
+    updates.warm_up()

@@ -33,11 +33,7 @@ def contents(engine: MetricsEngine) -> Contents:
     if blocks:
         slots = engine.settings.block_slots
         first, last = blocks[0] * slots, (blocks[-1] + 1) * slots - 1
-        values = np.full((len(rows), last - first + 1), np.nan)
-        for part in store.stretches(rows, first, last):
-            values[part.owners, part.at : part.at + part.last - part.first] = part.data[
-                part.rows, part.first : part.last
-            ]
+        values = store.values(rows, first, last)
     for row, line in zip(rows.tolist(), values, strict=True):
         kept = np.flatnonzero(~np.isnan(line))
         tags = tuple(sorted(store.index.tags_of(row).items()))

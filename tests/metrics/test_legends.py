@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from breakwater.metrics.language.program import parse
-from breakwater.metrics.legends import Legend
+from breakwater.metrics.legends import Legend, short_legends
 from breakwater.metrics.units import binary_text, decimal_text, duration_text
 
 TAGS = {"name": "calls", "nf.app": "ranker_21"}
@@ -85,3 +85,33 @@ def test_binary_prefixes_and_durations() -> None:
         "1.5h",
         "3.3w",
     ]
+
+
+A = "name,a,:eq"
+B = "name,b,:eq"
+
+
+@pytest.mark.parametrize(
+    ("program", "legends"),
+    [
+        (A, ["a"]),
+        (f"{A},:avg", ["a"]),
+        (f"{A},(,nf.app,nf.zone,),:by", ["$(nf.app) $(nf.zone)"]),
+        (f"{A},x,1,:eq,:and,{A},x,2,:eq,:and", ["1", "2"]),
+        (f"{A},x,1,:eq,:and,{A},x,1,:eq,:not,:and", ["1", "!1"]),
+        (f"{A},x,1,:re,:and,{A},x,b,:lt,:and", ["1", "b"]),
+        (f"{A},x,1,:eq,:and,{A},x,2,:eq,:and,{B}", ["a 1", "a 2", "b"]),
+        (f"{A},:sum,{A},:max", [None, None]),
+        (f"{A},(,x,),:by,{B},(,x,),:by", ["a $(x)", "b $(x)"]),
+        (f"{A},(,x,),:by,{A},:max,(,x,),:by", ["$(x)", "$(x)"]),
+        (f"{A},:dup,1h,:offset", ["a", "a (offset=$(atlas.offset))"]),
+        (f"{A},mine,:legend,{B}", ["mine", "b"]),
+        (f"{A},{B},:div", [None]),
+        (f"{A},:dist-avg,0.5", ["a", None]),
+        (f"{A},{B},:or", [None]),
+        ("2", [None]),
+    ],
+)
+def test_short_legends_tell_lines_apart(program: str, legends: list[str | None]) -> None:
+    """By as little as does; a legend of one's own stands."""
+    assert [each.get("legend") for each in short_legends(parse(program))] == legends

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from breakwater.metrics import InvalidStepError, MetricsSettings, SeriesLimitError
+from breakwater.metrics import (
+    InvalidStepError,
+    MetricsEngine,
+    MetricsSettings,
+    SeriesLimitError,
+)
 from breakwater.metrics.store import SeriesStore
 from breakwater.testing import FakeClock
 
@@ -25,10 +30,7 @@ def window(store: SeriesStore, first_ms: int, last_ms: int) -> list[float]:
     """What row 0 holds for the stamps first..last, NaN where nothing is stored."""
     rows = np.zeros(1, dtype=np.int64)
     first, last = first_ms // 1000, last_ms // 1000
-    values = np.full(last - first + 1, np.nan)
-    for part in store.stretches(rows, first, last):
-        piece = part.data[part.rows[0], part.first : part.last]
-        values[part.at : part.at + len(piece)] = piece
+    values = store.values(rows, first, last)[0]
     return [float(value) for value in values]
 
 
@@ -52,7 +54,7 @@ def test_values_come_back_across_blocks(compressed: bool) -> None:  # noqa: FBT0
 def test_an_invalid_step_is_refused_with_the_allowed_ones() -> None:
     """The message lists the steps there are."""
     with pytest.raises(InvalidStepError, match="1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60 seconds"):
-        store(FakeClock(T0), step_ms=7000)
+        MetricsEngine(MetricsSettings(step_ms=7000), FakeClock(T0))
 
 
 def test_stamps_are_rounded_up_to_the_grid() -> None:
@@ -162,5 +164,4 @@ def test_a_write_that_retires_its_own_series(is_column: bool) -> None:  # noqa: 
     kept.write(again, clock.now_ms(), np.array([3.0]))
     other = one(kept, "yy")
     rows = np.sort(other & 0xFFFFFFFF)
-    assert [part for part in kept.stretches(rows, T0 // 1000, clock.now_ms() // 1000)
-            if not np.isnan(part.data[part.rows]).all()] == []  # fmt: skip
+    assert np.isnan(kept.values(rows, T0 // 1000, clock.now_ms() // 1000)).all()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from breakwater.metrics import QueryLimitError
-from breakwater.metrics.index import TagIndex
+from breakwater.metrics.index import TagIndex, TagTable
 from breakwater.metrics.language.patterns import pattern
 from breakwater.metrics.language.query import (
     And,
@@ -28,6 +28,7 @@ from breakwater.metrics.language.query import (
 )
 
 KEYS = st.sampled_from(["name", "app", "zone", "node"])
+BOOLEANS = st.booleans()
 VALUES = st.sampled_from(["a", "ab", "abc", "b", "b.c", "10", "9", "Z"])
 TAGS = st.dictionaries(KEYS, VALUES, min_size=1)
 PATTERNS = st.sampled_from(["a", "ab?", "a.*", "b\\.", ".*c", "[0-9]+$", "a|b", "z", "", "abc*"])
@@ -69,6 +70,50 @@ class IndexMachine(RuleBasedStateMachine):
             row = next(i for i in range(len(self.rows) + 1) if i not in self.rows)
             self.index.add(row, tags)
             self.rows[row] = tags
+
+    @rule(batch=st.lists(TAGS, min_size=1, max_size=6), room=st.integers(0, 6), as_table=BOOLEANS)
+    def add_many(self, batch: list[dict[str, str]], room: int, as_table: bool) -> None:  # noqa: FBT001 - a choice
+        """Of many, those without a row take the fresh rows in order until these are used up."""
+        free = [i for i in range(len(self.rows) + 6) if i not in self.rows][:room]
+        known = {tuple(sorted(tags.items())): row for row, tags in self.rows.items()}
+        expected, left = [], list(free)
+        for tags in batch:
+            key = tuple(sorted(tags.items()))
+            if key not in known and left:
+                known[key] = left.pop(0)
+                self.rows[known[key]] = tags
+            expected.append(known.get(key, -1))
+        fresh = np.array(free, dtype=np.int64)
+        if as_table:
+            pairs = sorted({pair for tags in batch for pair in tags.items()}, reverse=True)
+            lines = np.full((len(batch), 4), -1, dtype=np.int32)
+            for line, tags in zip(lines, batch, strict=True):
+                line[: len(tags)] = [pairs.index(pair) for pair in tags.items()]
+            found, added = self.index.add_table(TagTable(pairs, lines), fresh)
+        else:
+            found, added = self.index.add_all(batch, fresh)
+        assert found.tolist() == expected
+        assert added.tolist() == free[: len(free) - len(left)]
+
+    @precondition(lambda self: bool(self.rows))
+    @rule(data=st.data())
+    def remove_many(self, data: st.DataObject) -> None:
+        """Any rows may leave together; afterwards ids of pairs may be used again."""
+        rows = data.draw(st.lists(st.sampled_from(sorted(self.rows)), min_size=1, unique=True))
+        self.index.remove_all(np.array(rows))
+        for row in rows:
+            del self.rows[row]
+        self.index.release()
+
+    @precondition(lambda self: bool(self.rows))
+    @rule(data=st.data())
+    def table(self, data: st.DataObject) -> None:
+        """A table of some rows holds their tags, and each pair once."""
+        rows = data.draw(st.lists(st.sampled_from(sorted(self.rows)), min_size=1, unique=True))
+        pairs, lines = self.index.tag_table(np.array(rows))
+        assert len(pairs) == len(set(pairs))
+        for row, line in zip(rows, lines.tolist(), strict=True):
+            assert dict(pairs[place] for place in line if place >= 0) == self.rows[row]
 
     @precondition(lambda self: bool(self.rows))
     @rule(data=st.data())
@@ -173,6 +218,54 @@ def test_could_match_never_rules_out_what_matches(tags: list[dict[str, str]], qu
         if query.matches(each):
             for key in each:
                 assert query.could_match({k: v for k, v in each.items() if k != key})
+
+
+def test_there_may_be_many_keys() -> None:
+    """Series with keys of their own come and go, and leave no key behind."""
+    index = TagIndex()
+    tags = [{"name": "a", f"key{row % 90}": str(row)} for row in range(300)]
+    found, _ = index.add_all(tags, np.arange(300))
+    assert found.tolist() == list(range(300))
+    assert index.rows(HasKey("key7")).tolist() == [7, 97, 187, 277]
+    assert index.rows(Equal("key7", "97")).tolist() == [97]
+    index.remove_all(np.arange(299, 6, -1))
+    assert index.keys() == ["key0", "key1", "key2", "key3", "key4", "key5", "key6", "name"]
+    assert index.rows(Equal("name", "a")).tolist() == list(range(7))
+
+
+def test_the_id_of_a_pair_that_left_is_not_used_again_at_once() -> None:
+    """Who has just looked up a pair finds nothing else in its place until two releases later."""
+    index = TagIndex()
+    index.add(0, {"name": "a", "node": "1"})
+    code = int(index.codes(np.array([0]), "node")[0])
+    index.remove(0)
+    for row in (1, 2):
+        index.release()
+        index.add(row, {"name": "a", "node": str(10 * row)})
+        if row == 1:
+            assert index.value_of(code) == "1"
+            assert int(index.codes(np.array([1]), "node")[0]) != code
+    codes = [*index.codes(np.array([2]), "node"), *index.codes(np.array([2]), "name")]
+    assert code in codes
+
+
+def test_changes_are_told_by_position_as_long_as_they_are_known() -> None:
+    """Rows that came and went since a position; None when that is too long ago."""
+    index = TagIndex()
+    start = index.position
+    index.add_all([{"name": "a"}, {"name": "b"}], np.array([4, 5]))
+    index.remove(4)
+    changes = index.changed_since(start)
+    assert changes is not None
+    assert (changes.added.tolist(), changes.removed.tolist()) == ([4, 5], [4])
+    changes = index.changed_since(index.position)
+    assert changes is not None
+    assert not len(changes.added)
+    for _ in range(2500):
+        index.add(4, {"name": "a"})
+        index.remove(4)
+    assert index.changed_since(start) is None
+    assert index.changed_since(index.position - 100) is not None
 
 
 def same(one: TagIndex, other: TagIndex) -> bool:

@@ -39,10 +39,22 @@ def _read(svg: str) -> list[TextBox]:
         shift = {"start": 0.0, "middle": 0.5, "end": 1.0}[element.get("text-anchor", "start")]
         left = float(element.attrib["x"]) - shift * across
         base = float(element.attrib["y"])
-        found.append(
-            TextBox(text, left + 0.2, base - 0.72 * size, left + across - 0.2, base + 0.18 * size)
-        )
+        box = TextBox(text, left + 0.2, base - 0.72 * size, left + across - 0.2, base + 0.18 * size)
+        found.append(_turned(box, element) if "transform" in element.attrib else box)
     return found
+
+
+def _turned(box: TextBox, element: ET.Element) -> TextBox:
+    """The box of a text that runs upwards, turned about its anchor."""
+    x, y = float(element.attrib["x"]), float(element.attrib["y"])
+    assert element.attrib["transform"].startswith("rotate(-90 ")
+    return TextBox(
+        box.text,
+        x + box.top - y,
+        y - (box.right - x),
+        x + box.bottom - y,
+        y - (box.left - x),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Line charts: what is drawn, what is refused, and that texts never overlap."""
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 
 from breakwater.render import Chart, ChartError, PictureSizeError, Series, Span, line_chart
 from breakwater.render.chart import Values
-from breakwater.render.curves import thin, trace
 
 START = 1_763_627_460_000
 
@@ -43,49 +43,6 @@ def test_everything_from_outside_is_escaped() -> None:
     assert "<script" not in svg
     tags = {element.tag.rpartition("}")[2] for element in ET.fromstring(svg).iter()}
     assert tags <= {"svg", "title", "rect", "line", "path", "text", "circle"}
-
-
-def test_gaps_break_the_line() -> None:
-    """A missing value is never bridged, and a lonely value becomes a dot."""
-    y = np.array([1.0, 2.0, np.nan, 3.0, np.nan, 4.0, 5.0])
-    x = np.arange(7, dtype=np.float64)
-    curve = trace(x, y, style="line", floor=0, columns=100)
-    assert curve.line.count("M") == 3
-    assert "M3.0 3.0h0.01" in curve.line
-
-
-def test_steps_hold_back_over_their_interval() -> None:
-    """A step covers the time up to its stamp, as a datapoint does."""
-    curve = trace(np.array([0.0, 1.0]), np.array([5.0, 7.0]), style="step", floor=9, columns=10)
-    assert curve.line == "M0.0 5.0V7.0H1.0"
-
-
-def test_areas_close_at_zero() -> None:
-    """An area is filled down to the value zero, not to the frame."""
-    curve = trace(np.array([0.0, 1.0]), np.array([5.0, 7.0]), style="area", floor=9, columns=10)
-    assert curve.fill == "M0.0 5.0L1.0 7.0V9.0H0.0Z"
-
-
-def test_thinning_keeps_every_spike() -> None:
-    """The highest and lowest values of a long series survive thinning."""
-    rng = np.random.default_rng(3)
-    y = rng.standard_normal(50_000)
-    y[31_234], y[40_001] = 90.0, -90.0
-    x, kept = thin(np.arange(50_000, dtype=np.float64), y, 400)
-    assert x.size <= 800
-    assert np.all(np.diff(x) > 0)
-    assert kept.max() == 90.0
-    assert kept.min() == -90.0
-
-
-def test_thinning_keeps_gaps() -> None:
-    """A long hole in a long series is still a hole."""
-    y = np.ones(10_000)
-    y[4_000:6_000] = np.nan
-    _, kept = thin(np.arange(10_000, dtype=np.float64), y, 200)
-    assert np.isnan(kept).any()
-    curve = trace(np.arange(10_000.0), y, style="line", floor=0, columns=200)
-    assert curve.line.count("M") == 2
 
 
 def test_infinite_values_are_gaps() -> None:
@@ -127,6 +84,24 @@ def test_legend_names_last_average_and_maximum() -> None:
     svg = line_chart(chart_of(Series(name="a", values=values), points=5, unit="per_second"))
     for text in ("last", "avg", "max", ">2/s<", ">3/s<"):
         assert text in svg
+
+
+def test_scales_reach_what_was_asked_for() -> None:
+    """The left scale covers the values named, and zero unless a value is negative."""
+    high = line_chart(chart_of(Series(name="a", values=wave()), high=80.0))
+    assert ">80<" in high
+    assert ">0<" in high
+    below = line_chart(chart_of(Series(name="a", values=wave() - 90.0)))
+    assert ">0<" not in below
+
+
+def test_steps_hold_back_over_their_interval() -> None:
+    """A step covers the time up to its stamp, as a datapoint does; a line joins stamps."""
+    values = np.array([5.0, 7.0, 7.0])
+    step = line_chart(chart_of(Series(name="a", values=values, style="step"), points=3))
+    line = line_chart(chart_of(Series(name="a", values=values), points=3))
+    assert re.search(r'd="M[0-9.]+ [0-9.]+H[0-9.]+V[0-9.]+H[0-9.]+"', step)
+    assert re.search(r'd="M[0-9.]+ [0-9.]+L[0-9.]+ [0-9.]+L[0-9.]+ [0-9.]+"', line)
 
 
 def test_a_crowded_legend_counts_what_it_hides() -> None:

@@ -1,14 +1,18 @@
 """Numbers as people read them."""
 
+import itertools
 import math
+from datetime import UTC, datetime
+from typing import get_args
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from breakwater.render import format_value
-from breakwater.render.ticks import time_range, time_ticks, value_axis
-from breakwater.render.units import UnitName, format_axis
+from breakwater.render.ticks import time_range, time_ticks
+from breakwater.render.units import UnitName, scales_of
 
 
 @pytest.mark.parametrize(
@@ -38,39 +42,11 @@ def test_format_value(value: float, unit: UnitName, written: str) -> None:
     assert format_value(value, unit) == written
 
 
-def test_axis_labels_share_scale_and_decimals() -> None:
-    """All labels of one axis are written alike; zero needs no unit."""
-    assert format_axis([0, 0.25, 0.5, 0.75], "seconds") == ["0", "250 ms", "500 ms", "750 ms"]
-    assert format_axis([0, 0.5, 1.0], "number") == ["0", "0.5", "1.0"]
-    assert format_axis([0, 1e9, 2e9], "number") == ["0", "1G", "2G"]
-
-
-def test_minutes_get_round_minutes() -> None:
-    """Steps are round in the unit shown, not in seconds."""
-    axis = value_axis(0, 2700, count=3, unit="seconds")
-    assert axis.labels == ["0", "15 min", "30 min", "45 min"]
-
-
-def test_flat_data_still_has_an_axis() -> None:
-    """One value alone spans an axis that contains it."""
-    for value in (0.0, 5.0, -5.0):
-        axis = value_axis(value, value, count=4, unit="number")
-        assert axis.low <= value <= axis.high
-        assert axis.low < axis.high
-
-
-@given(
-    st.floats(-1e12, 1e12), st.floats(-1e12, 1e12), st.sampled_from(["number", "seconds", "bytes"])
-)
-def test_value_axis_holds_its_data(one: float, other: float, unit: UnitName) -> None:
-    """Ends enclose the data, ticks ascend, and labels of different ticks differ."""
-    low, high = min(one, other), max(one, other)
-    axis = value_axis(low, high, count=5, unit=unit)
-    slack = 1e-6 * max(abs(low), abs(high), 1e-12)
-    assert axis.low <= low + slack
-    assert axis.high >= high - slack
-    assert axis.ticks == sorted(axis.ticks)
-    assert 2 <= len(axis.ticks) <= 12
+def test_scales_run_from_fine_to_coarse() -> None:
+    """Every unit has scales, each larger than the one before."""
+    for unit in get_args(UnitName):
+        factors = [scale.factor for scale in scales_of(unit)]
+        assert factors == sorted(set(factors))
 
 
 @given(st.integers(0, 4_000_000_000_000), st.integers(1, 3_000_000_000_000), st.integers(1, 12))
@@ -94,3 +70,79 @@ def test_time_range_names_the_day_once() -> None:
     assert time_range(start, start + 900_000) == "2025-11-20 08:31 to 08:46 UTC"
     assert time_range(start, start + 86_400_000) == "2025-11-20 08:31 to 2025-11-21 08:31 UTC"
     assert time_range(start, start + 30_000) == "2025-11-20 08:31:00 to 08:31:30 UTC"
+
+
+ZONES = ("UTC", "US/Pacific", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe")
+
+
+def stamp(text: str) -> int:
+    """Milliseconds of a time written in UTC."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def test_an_hour_that_comes_twice_is_marked_twice() -> None:
+    """When clocks are put back, both hours of that name have their mark, an hour apart."""
+    ticks = time_ticks(
+        stamp("2025-11-02T06:30"),
+        stamp("2025-11-02T11:30"),
+        count=6,
+        zone=ZoneInfo("US/Pacific"),
+    )
+    assert [tick.label for tick in ticks] == ["Nov 2", "01:00", "01:00", "02:00", "03:00"]
+    assert {b.at_ms - a.at_ms for a, b in itertools.pairwise(ticks)} == {3_600_000}
+
+
+def test_an_hour_that_is_left_out_has_no_mark() -> None:
+    """When clocks are put forward, the marks jump over the missing hour, not over time."""
+    ticks = time_ticks(
+        stamp("2025-03-09T07:30"),
+        stamp("2025-03-09T12:30"),
+        count=6,
+        zone=ZoneInfo("US/Pacific"),
+    )
+    assert [tick.label for tick in ticks] == ["Mar 9", "01:00", "03:00", "04:00", "05:00"]
+    assert {b.at_ms - a.at_ms for a, b in itertools.pairwise(ticks)} == {3_600_000}
+
+
+def test_days_begin_at_local_midnight() -> None:
+    """Day marks stand at midnight of the zone, 25 hours apart when clocks are put back."""
+    ticks = time_ticks(
+        stamp("2025-11-01T00:00"), stamp("2025-11-04T00:00"), count=4, zone=ZoneInfo("US/Pacific")
+    )
+    hours = [(b.at_ms - a.at_ms) // 3_600_000 for a, b in itertools.pairwise(ticks)]
+    assert [tick.label for tick in ticks] == ["Nov 1", "Nov 2", "Nov 3"]
+    assert hours == [24, 25]
+
+
+def test_long_times_are_marked_by_month_and_year() -> None:
+    """Marks over months stand on the first; January carries the year."""
+    ticks = time_ticks(stamp("2024-10-05T00:00"), stamp("2025-06-20T00:00"), count=9)
+    assert [tick.label for tick in ticks] == "Nov Dec 2025 Feb Mar Apr May Jun".split()
+    years = time_ticks(stamp("1999-10-05T00:00"), stamp("2025-06-20T00:00"), count=9)
+    assert [tick.label for tick in years] == ["2000", "2005", "2010", "2015", "2020", "2025"]
+
+
+def test_short_times_are_marked_by_millisecond() -> None:
+    """Within a second the marks carry milliseconds."""
+    ticks = time_ticks(1_763_627_460_000, 1_763_627_460_200, count=5)
+    assert [tick.label for tick in ticks][:2] == ["08:31:00.000", "08:31:00.050"]
+
+
+@given(
+    st.integers(0, 4_000_000_000_000),
+    st.integers(1, 3_000_000_000_000),
+    st.integers(1, 12),
+    st.sampled_from(ZONES),
+)
+def test_time_ticks_hold_in_every_zone(start: int, span: int, count: int, zone: str) -> None:
+    """Marks ascend, lie within the time, are no more than asked for, and read as local time."""
+    where = ZoneInfo(zone)
+    ticks = time_ticks(start, start + span, count=count, zone=where)
+    stamps = [tick.at_ms for tick in ticks]
+    assert stamps == sorted(set(stamps))
+    assert len(ticks) <= count + 1
+    assert all(start <= at <= start + span for at in stamps)
+    for tick in ticks:
+        local = datetime.fromtimestamp(tick.at_ms / 1000, tz=where)
+        if ":" in tick.label:
+            assert local.strftime("%H:%M").startswith(tick.label[:5])

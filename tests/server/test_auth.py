@@ -90,6 +90,13 @@ def test_without_a_known_token_nothing_passes(headers: dict[str, str]) -> None:
     assert keeper.refused == 1
 
 
+def test_a_verdict_names_the_holder() -> None:
+    """Who came in is known by the name of the token, for those who share what there is."""
+    doorkeeper = Doorkeeper(TOKENS)
+    assert doorkeeper.judge("GET", "/api/v1/graph", bearer(SECRETS["viewer"])).holder == "viewer"
+    assert Doorkeeper([]).judge("GET", "/api/v1/graph", Headers({})).holder == ""
+
+
 def test_health_needs_no_token() -> None:
     """Load balancers carry no credentials."""
     assert Doorkeeper(TOKENS).judge("GET", "/healthcheck", Headers()).status == 200

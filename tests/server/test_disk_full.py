@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 Start = Callable[..., AbstractContextManager["RunningServer"]]
 Until = Callable[..., None]
-QUERY = "/api/v1/graph?q=name,shop.orders,:eq,(,no,),:by&s=e-2m&step=1s"
+QUERY = "/api/v1/graph?q=name,shop.orders,:eq,(,no,),:by&s=e-2m&step=1s&format=json"
 
 
 def publish(server: "RunningServer", number: int) -> "Answer":

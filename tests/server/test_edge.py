@@ -167,3 +167,43 @@ async def test_a_body_that_stalls_is_given_up() -> None:
     await edge(scope, receive, send)
     assert sent[0]["status"] == 408
     assert edge.stats().under_way == 0
+
+
+async def test_a_large_answer_is_sent_in_parts() -> None:
+    """Between the parts of an answer others have their turn; together they are the answer."""
+    body = bytes(range(256)) * 4_000
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def large(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    await edge_over(large)(scope, receive, send)
+    parts = sent[1:]
+    assert b"".join(part["body"] for part in parts) == body
+    assert [part["more_body"] for part in parts] == [True, True, True, False]
+
+
+async def test_a_stream_holds_no_place() -> None:
+    """However few requests may be under way, streams do not count; their room bounds them."""
+    is_open, end = asyncio.Event(), asyncio.Event()
+
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/api/v2/fetch":
+            is_open.set()
+            await end.wait()
+        await PlainTextResponse("done")(scope, receive, send)
+
+    edge = edge_over(stream, max_requests=1)
+    streaming = asyncio.ensure_future(ask(edge, path="/api/v2/fetch"))
+    await is_open.wait()
+    assert await ask(edge) == (200, b"done")
+    end.set()
+    assert (await streaming)[0] == 200

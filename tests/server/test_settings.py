@@ -166,7 +166,7 @@ def test_unknown_names_in_a_file_are_refused(tmp_path: Path, text: str) -> None:
         ("chaos.leashed=1", "true or false"),
         ("chaos.max_share=1.5", "0 to 1"),
         ("log_level=loud", "expected one of debug, info, warning, error"),
-        ("metrics.block_slots=0", "allowed: 1 to 3600"),
+        ("metrics.block_slots=-1", "allowed: 0 to 3600"),
         ("metrics.max_series=1000000000000", "allowed: 1 to 100000000"),
         ("registry.evict_interval_s=0", "allowed: 0.01 to 3600"),
         ("server.max_body_bytes=1", "allowed: 1024 to 1073741824"),

@@ -17,15 +17,20 @@ from breakwater.chaos.errors import (
     UnknownTargetError,
     VictimError,
 )
-from breakwater.chaos.fault import ChaosKind, FaultRequest
+from breakwater.chaos.fault import ChaosKind, Fault, FaultRequest, Plan
 from breakwater.chaos.injector import Chaos
-from breakwater.model import BreakwaterError, InvalidInputError
+from breakwater.model import BreakwaterError, FaultRules, InvalidInputError
 from breakwater.web import (
+    JSON,
     BodyTooLargeError,
+    Operation,
+    Parameter,
     answering_errors,
     bounded_body,
     error_answer,
     json_answer,
+    ok,
+    path_parameter,
 )
 
 _MAX_BODY_BYTES: Final = 64 << 10
@@ -66,6 +71,96 @@ def routes(chaos: Chaos) -> list[BaseRoute]:
     ]
 
 
+def operations() -> list[Operation]:
+    """The same routes in words."""
+    return [*_fault_operations(), *_rule_operations()]
+
+
+def _fault_operations() -> list[Operation]:
+    one = path_parameter("id", "the id of the fault")
+    faults, fault = "/api/v1/chaos/faults", "/api/v1/chaos/faults/{id}"
+    return [
+        Operation(
+            method="POST",
+            path=faults,
+            summary="Start a fault, or show what it would touch",
+            tag="chaos",
+            parameters=(
+                Parameter(name="dry_run", summary="only show what it would touch", type=bool),
+            ),
+            body=FaultRequest,
+            body_media=(JSON,),
+            replies=(ok(Fault, "in force", status=201), ok(Plan, "what a dry run would touch")),
+            refusals=(400, 403, 404, 409, 413),
+        ),
+        Operation(
+            method="GET",
+            path=faults,
+            summary="List running faults and those that ended lately",
+            tag="chaos",
+            parameters=(Parameter(name="active", summary="only running ones", type=bool),),
+            replies=(ok(FaultList, "the faults"),),
+        ),
+        Operation(
+            method="DELETE",
+            path=faults,
+            summary="Undo every fault now",
+            tag="chaos",
+            replies=(ok(UndoneList, "those that ended"),),
+            refusals=(),
+        ),
+        Operation(
+            method="GET",
+            path=fault,
+            summary="Show one fault",
+            tag="chaos",
+            parameters=(one,),
+            replies=(ok(Fault, "the fault"),),
+            refusals=(404,),
+        ),
+        Operation(
+            method="DELETE",
+            path=fault,
+            summary="Undo one fault now",
+            tag="chaos",
+            parameters=(one,),
+            replies=(ok(Fault, "the fault that ended"),),
+            refusals=(404,),
+        ),
+    ]
+
+
+def _rule_operations() -> list[Operation]:
+    return [
+        Operation(
+            method="GET",
+            path="/api/v1/faults/rules",
+            summary="The fault rules of a service, at once or when they change",
+            tag="chaos",
+            parameters=(
+                Parameter(name="service", summary="whose rules", is_required=True),
+                Parameter(name="instance", summary="and of this instance"),
+                Parameter(name="revision", summary="the revision that is known", type=int),
+                Parameter(name="wait_s", summary="how long to wait for another", type=float),
+            ),
+            replies=(ok(FaultRules, "the rules and their revision"),),
+        )
+    ]
+
+
+class FaultList(msgspec.Struct, frozen=True):
+    """Running faults and the last that ended; `leashed` says that none may be started."""
+
+    leashed: bool
+    faults: list[Fault]
+
+
+class UndoneList(msgspec.Struct, frozen=True):
+    """The faults that were undone together."""
+
+    undone: list[Fault]
+
+
 class _FaultEndpoints:
     def __init__(self, chaos: Chaos) -> None:
         self._chaos = chaos
@@ -81,7 +176,7 @@ class _FaultEndpoints:
 
     async def show_all(self, request: Request) -> Response:
         faults = self._chaos.faults(active_only=_flag(request, "active"))
-        return json_answer({"leashed": self._chaos.stats().leashed, "faults": faults})
+        return json_answer(FaultList(self._chaos.stats().leashed, faults))
 
     async def show(self, request: Request) -> Response:
         return json_answer(self._chaos.find(request.path_params["id"]))
@@ -90,7 +185,7 @@ class _FaultEndpoints:
         return json_answer(await self._chaos.undo(request.path_params["id"]))
 
     async def undo_all(self, _request: Request) -> Response:
-        return json_answer({"undone": await self._chaos.undo_all()})
+        return json_answer(UndoneList(await self._chaos.undo_all()))
 
     async def rules(self, request: Request) -> Response:
         query = request.query_params

@@ -31,6 +31,9 @@ TABLE: Final = {
         "breakwater.diagnosis.commands:diagnose", "Name the broken service in recorded incidents."
     ),
     "chaos": LazyCommand("breakwater.chaos.commands:chaos", "Inject faults, and take them back."),
+    "metrics": LazyCommand(
+        "breakwater.metrics.commands:metrics", "Draw graphs, print numbers, list tags."
+    ),
     "registry": LazyCommand("breakwater.registry.commands:registry", "See who is there."),
     "changes": LazyCommand("breakwater.journal.commands:changes", "Record and list changes."),
     "reference": LazyCommand(

@@ -2,7 +2,9 @@
 
 import re
 from functools import partial
+from typing import Annotated, Literal
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -14,7 +16,10 @@ from breakwater.incidents.triage import Triage, TriageResult
 from breakwater.incidents.watcher import Watcher
 from breakwater.model import InvalidInputError
 from breakwater.topology import CallWindow
-from breakwater.web import json_answer
+from breakwater.web import JSON, Operation, Parameter, json_answer, ok, path_parameter
+
+Shape = Literal["json", "html", "png"]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=10**14)]
 
 _FORMATS = ("json", "html", "png")
 _MILLISECONDS = re.compile(r"[0-9]{1,14}")
@@ -51,6 +56,48 @@ def routes(triage: Triage, watcher: Watcher) -> list[BaseRoute]:
         Route("/api/v1/triage", triage_now, methods=["GET"]),
         Route("/api/v1/incidents", incident_list, methods=["GET"]),
         Route("/api/v1/incidents/{id}", incident_one, methods=["GET"]),
+    ]
+
+
+def operations() -> list[Operation]:
+    """The same routes in words."""
+    shape = Parameter(name="format", summary="of the answer; json by default", type=Shape)
+    forms = (JSON, "text/html", "image/png")
+    times = [
+        Parameter(name=name, summary="milliseconds since the epoch", type=Milliseconds)
+        for name in ("start", "end", "until")
+    ]
+    return [
+        Operation(
+            method="GET",
+            path="/api/v1/triage",
+            summary="Judge a window, the last minutes by default: whose fault is it",
+            tag="incidents",
+            parameters=(*times[:2], shape),
+            replies=(ok(TriageResult, "the judgement and its evidence", *forms),),
+            refusals=(400, 413),
+        ),
+        Operation(
+            method="GET",
+            path="/api/v1/incidents",
+            summary="List incidents, open and closed",
+            tag="incidents",
+            replies=(ok(list[Incident], "the incidents"),),
+            refusals=(),
+        ),
+        Operation(
+            method="GET",
+            path="/api/v1/incidents/{id}",
+            summary="Show one incident, as a report drawn up to `until` or up to now",
+            tag="incidents",
+            parameters=(
+                path_parameter("id", "the number of the incident", int),
+                times[2],
+                shape,
+            ),
+            replies=(ok(Incident, "the incident", *forms),),
+            refusals=(400, 404, 413),
+        ),
     ]
 
 

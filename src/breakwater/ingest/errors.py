@@ -2,8 +2,10 @@
 
 IngestError
 ├── InputError              the payload cannot be read; nothing of it was kept
-│   └── LineError           one line is not a meter update; `reason` is what it is counted under
-├── PayloadTooLargeError    the payload, or what it inflates to, is beyond the limit
+│   ├── LineError           one line is not a meter update; `reason` is what it is counted under
+│   └── UnknownFormatError  the payload is in a format that is not taken here; send another
+├── PayloadTooLargeError    the payload, or what it stands for, is beyond the limit
+├── TooManySamplesError     one request holds more samples than are taken at once
 └── ListenError             the UDP port cannot be opened; the message names host, port and cause
 """
 
@@ -31,12 +33,24 @@ class LineError(InputError):
         self.reason = reason
 
 
+class UnknownFormatError(InputError):
+    """The payload is in a format, or packed in a way, that is not taken here."""
+
+
 class PayloadTooLargeError(IngestError, LimitExceededError):
     """The payload is larger than allowed; send fewer metrics in one request."""
 
     def __init__(self, what: str, limit_bytes: int) -> None:
         super().__init__(f"{what} is larger than {limit_bytes} bytes; send smaller batches")
         self.limit_bytes = limit_bytes
+
+
+class TooManySamplesError(IngestError, LimitExceededError):
+    """One request holds more samples than allowed; nothing of it was stored."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"more than {limit} samples in one request; send smaller batches")
+        self.limit = limit
 
 
 class ListenError(IngestError, UnavailableError):

@@ -38,16 +38,16 @@ class Series:
 
 
 class Report:
-    """The values of one finished step, as two columns that grow together."""
+    """Values of one finished step, as two columns that grow together; `is_last`: no more follow."""
 
-    __slots__ = ("end_ms", "per_second", "resolved", "series", "values")
+    __slots__ = ("end_ms", "is_last", "per_second", "series", "values")
 
     def __init__(self, end_ms: int, step_ms: int) -> None:
         self.end_ms = end_ms
         self.per_second = 1000.0 / step_ms
         self.series: list[Series] = []
         self.values: list[float] = []
-        self.resolved = 0  # so many of the series, from the first, were asked for their handle
+        self.is_last = False
 
     def add(self, series: Series, value: float) -> None:
         """Append one value."""

@@ -108,17 +108,21 @@ class UdpLineServer:
             self.close()
 
     def flush(self) -> None:
-        """Take what has arrived and write every step that has ended."""
-        self._drain()
-        self._aggregator.flush(self._clock.now_ms())
+        """Write some of what has ended, and take what has arrived once all of it is closed."""
+        now_ms = self._clock.now_ms()
+        self._aggregator.flush(now_ms)
+        if not self._aggregator.is_over(now_ms):
+            self._take(now_ms)
 
     def close(self) -> None:
         """Take what has arrived, write finished steps and close the port."""
         if self._socket is None:
             return
-        self.flush()
+        now_ms = self._clock.now_ms()
+        self._aggregator.flush(now_ms)
         while self._aggregator.is_behind:
-            self._aggregator.flush(self._clock.now_ms())
+            self._aggregator.flush(now_ms)
+        self._take(now_ms)
         self._socket.close()
         self._socket = None
 
@@ -148,10 +152,17 @@ class UdpLineServer:
         )
 
     def _drain(self) -> None:
+        """Take some datagrams; while a step is being closed they wait in the kernel's buffer."""
+        now_ms = self._clock.now_ms()
+        if self._aggregator.is_over(now_ms):
+            self._aggregator.flush(now_ms)
+        else:
+            self._take(now_ms)
+
+    def _take(self, now_ms: int) -> None:
         opened = self._socket
         if opened is None:
             return
-        now_ms = self._clock.now_ms()
         receive, view = self._aggregator.receive, self._view
         end_s = self._clock.monotonic_s() + _BURST_S
         with contextlib.suppress(BlockingIOError):

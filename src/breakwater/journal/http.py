@@ -18,8 +18,18 @@ from breakwater.journal.errors import InvalidChangeError, UnknownChangeError
 from breakwater.journal.exchange import ChangeEnd, ChangeList, NewChange
 from breakwater.journal.journal import Journal
 from breakwater.journal.validity import kind_of
-from breakwater.model import BreakwaterError, Change
-from breakwater.web import BodyTooLargeError, answering_errors, bounded_body, json_answer
+from breakwater.model import BreakwaterError, Change, ChangeKind
+from breakwater.web import (
+    JSON,
+    BodyTooLargeError,
+    Operation,
+    Parameter,
+    answering_errors,
+    bounded_body,
+    json_answer,
+    ok,
+    path_parameter,
+)
 
 MAX_BODY_BYTES: Final = 65_536
 DEFAULT_LIMIT: Final = 1_000
@@ -43,6 +53,64 @@ def routes(journal: Journal) -> list[BaseRoute]:
     return [
         Route(path, answering_errors(act, _status_of), methods=[method])
         for method, path, act in table
+    ]
+
+
+def operations() -> list[Operation]:
+    """The same routes in words."""
+    one = path_parameter("id", "the number of the change")
+    ends = [
+        Operation(
+            method="PATCH" if path.endswith("}") else "POST",
+            path=path,
+            summary="Give a change its end; now, without a body",
+            tag="journal",
+            parameters=(one,),
+            body=ChangeEnd,
+            body_media=(JSON,),
+            is_body_required=False,
+            replies=(ok(Change, "the change with its end"),),
+            refusals=(400, 404, 413),
+        )
+        for path in ("/api/v1/changes/{id}", "/api/v1/changes/{id}/end")
+    ]
+    return [
+        Operation(
+            method="POST",
+            path="/api/v1/changes",
+            summary="Write a change down",
+            tag="journal",
+            body=NewChange,
+            body_media=(JSON,),
+            replies=(ok(Change, "the change with its number", status=201),),
+            refusals=(400, 413),
+        ),
+        Operation(
+            method="GET",
+            path="/api/v1/changes",
+            summary="List the changes of a window, newest first",
+            tag="journal",
+            parameters=(
+                Parameter(name="start", summary="milliseconds since the epoch", type=int),
+                Parameter(name="end", summary="milliseconds since the epoch", type=int),
+                Parameter(
+                    name="kind", summary="only such kinds", type=ChangeKind, is_repeated=True
+                ),
+                Parameter(name="target", summary="only changes of this target"),
+                Parameter(name="limit", summary="how many at most", type=int),
+            ),
+            replies=(ok(ChangeList, "the changes"),),
+        ),
+        Operation(
+            method="GET",
+            path="/api/v1/changes/{id}",
+            summary="Show one change",
+            tag="journal",
+            parameters=(one,),
+            replies=(ok(Change, "the change"),),
+            refusals=(400, 404),
+        ),
+        *ends,
     ]
 
 

@@ -7,10 +7,19 @@ folder it comes back after a restart with everything that was acknowledged.
 A datapoint stamped t covers (t - step, t]; NaN means there is no value.
 """
 
+from breakwater.metrics.archive.archive import ArchiveStats
+from breakwater.metrics.archive_settings import ArchiveSettings
+from breakwater.metrics.cardinality import Cardinality
+from breakwater.metrics.class_store import ClassStats
+from breakwater.metrics.classes import RetentionClass
 from breakwater.metrics.durability import DurabilityStats
 from breakwater.metrics.engine import MetricsEngine
 from breakwater.metrics.errors import (
+    ArchiveSettingError,
+    ArchiveUnavailableError,
+    CardinalityLimitError,
     FolderInUseError,
+    InvalidClassError,
     InvalidStepError,
     InvalidTimeError,
     MetricsError,
@@ -26,9 +35,17 @@ from breakwater.metrics.results import Expression, Line, MetricsStats, QueryResu
 from breakwater.metrics.settings import MetricsSettings
 
 __all__ = [
+    "ArchiveSettingError",
+    "ArchiveSettings",
+    "ArchiveStats",
+    "ArchiveUnavailableError",
+    "Cardinality",
+    "CardinalityLimitError",
+    "ClassStats",
     "DurabilityStats",
     "Expression",
     "FolderInUseError",
+    "InvalidClassError",
     "InvalidStepError",
     "InvalidTimeError",
     "Line",
@@ -43,5 +60,6 @@ __all__ = [
     "QuerySyntaxError",
     "QueryTimeoutError",
     "QueryValueError",
+    "RetentionClass",
     "SeriesLimitError",
 ]

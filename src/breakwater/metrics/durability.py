@@ -13,14 +13,14 @@ from typing import Final
 import msgspec
 import structlog
 
-from breakwater.metrics.blocks import RawBlock
 from breakwater.metrics.errors import NotDurableError
 from breakwater.metrics.files import lock_folder, log_path, numbers, remove_others, snapshot_path
 from breakwater.metrics.log import LogStats, WriteAheadLog
+from breakwater.metrics.ports import StoreImage
 from breakwater.metrics.recovery import Recovery, recover
 from breakwater.metrics.settings import MetricsSettings
 from breakwater.metrics.snapshot import Grid, write_snapshot
-from breakwater.metrics.store import SeriesStore, StoreImage
+from breakwater.metrics.store import SeriesStore
 from breakwater.model import Clock
 
 log = structlog.get_logger("breakwater.metrics")
@@ -30,7 +30,7 @@ _LONGEST_RETRY_S: Final = 15.0
 _MOST_SEGMENTS: Final = 8
 """Log segments at a start beyond which a snapshot is due at once: somebody is starting often."""
 _LARGEST_AT_CLOSE: Final = 4_000_000
-"""Values not packed yet up to which a clean end takes a snapshot; it would be slow with more."""
+"""Values in no file yet up to which a clean end takes a snapshot; it would be slow with more."""
 
 
 class DurabilityStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,14 +151,11 @@ class Durability:
     def _is_small(self) -> bool:
         with self._store.mutex:
             image = self._store.image()
-        return self._unpacked_values(image) <= _LARGEST_AT_CLOSE
+        return self._unfiled_values(image) <= _LARGEST_AT_CLOSE
 
-    def _unpacked_values(self, image: StoreImage) -> int:
-        return sum(
-            block.rows * self._grid.slots
-            for block in image.blocks.values()
-            if isinstance(block, RawBlock) and block.packed is None
-        )
+    def _unfiled_values(self, image: StoreImage) -> int:
+        missing = [block for number, block in image.blocks.items() if number not in self._files]
+        return sum(block.rows * self._grid.slots for block in missing)
 
     def _take_snapshot(self) -> None:
         """A snapshot while the log goes on; a failure is told and tried again later."""

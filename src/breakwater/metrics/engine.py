@@ -1,33 +1,52 @@
 """The metrics engine: a store of datapoints with a query language in front of it."""
 
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from breakwater.metrics.archive.archive import Archive
+from breakwater.metrics.blocks import load_kernels, load_packing
+from breakwater.metrics.cardinality import Cardinality, cardinality_of
+from breakwater.metrics.cost import Costing, Estimate, PlanOf, data_parts, most_rows
+from breakwater.metrics.deadline import Deadline
 from breakwater.metrics.durability import Durability
 from breakwater.metrics.errors import QueryError, QueryLimitError
 from breakwater.metrics.evaluate import Evaluation, Lines
-from breakwater.metrics.language.program import parse, parse_query
+from breakwater.metrics.index import Check, go_on
+from breakwater.metrics.language.expressions import DataExpression, GroupBy
+from breakwater.metrics.language.program import parse_query
 from breakwater.metrics.language.query import Query
 from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.language.vocabulary import BARE, Vocabulary
 from breakwater.metrics.legends import Legend
-from breakwater.metrics.plan import Planner, check_lines, tags_label
-from breakwater.metrics.reading import Deadline, Reader, load_kernels
+from breakwater.metrics.limiter import Limiter
+from breakwater.metrics.normalizing import Normalizing, load_updates
+from breakwater.metrics.plan import Plan, Planner, check_lines, tags_label
+from breakwater.metrics.ports import Resolved
+from breakwater.metrics.programs import Programs, Question
+from breakwater.metrics.reading import Reader
+from breakwater.metrics.records import load_columns
 from breakwater.metrics.results import Expression, Line, MetricsStats, QueryResult
+from breakwater.metrics.retention import FullResolution, Retention
+from breakwater.metrics.rollup import load_rollup
+from breakwater.metrics.rows import Handles
+from breakwater.metrics.rowtags import load_folding
 from breakwater.metrics.settings import MetricsSettings
-from breakwater.metrics.store import Handles, SeriesStore
+from breakwater.metrics.steps import check_primary_step
+from breakwater.metrics.store import SeriesStore
 from breakwater.metrics.stretches import Stretches
+from breakwater.metrics.tiers import TieredReader
 from breakwater.metrics.whole import load_running
 from breakwater.metrics.window import Window, window
 from breakwater.model import Clock
 
 _SETTLE_STEPS = 1
 _MOST_STRETCHED = 100_000_000
+_FEW_PARTS = 64
+_FEW_ROWS = 256
 
 
 class MetricsEngine:
@@ -43,18 +62,28 @@ class MetricsEngine:
     def __init__(
         self, settings: MetricsSettings, clock: Clock, *, folder: Path | None = None
     ) -> None:
+        check_primary_step(settings.step_ms)
         self.settings = settings
         self.clock = clock
         self._store = SeriesStore(settings, clock)
+        self._normalizing = Normalizing(self._store)
         self._durability: Durability | None = None
         if folder is not None and settings.durable:
             self._durability = Durability(self._store, folder, settings, clock)
-        planner = Planner(
+        self._limiter = Limiter(self._store, clock)
+        self._planner = Planner(
             self._store.index, capacity=settings.cache_entries, max_lines=settings.max_lines
         )
-        self._reader = Reader(self._store, planner)
-        self._programs: OrderedDict[str, tuple[Styled, ...]] = OrderedDict()
+        self._retention = Retention(
+            self._store,
+            settings,
+            clock,
+            folder=folder if self._durability is not None else None,
+        )
+        full = FullResolution(self._store, Reader(self._store, self._planner))
+        self._reader = TieredReader(full, self._retention.tiers)
         self.vocabulary = _vocabulary(settings)
+        self._programs = Programs(self.vocabulary, settings.cache_entries)
         self._lock = threading.Lock()
         self._complete_ms = 0
         self._queries = self._failed = 0
@@ -66,13 +95,27 @@ class MetricsEngine:
 
     def resolve(self, tags: Mapping[str, str]) -> int:
         """Handle of the series with these (valid) tags; raises SeriesLimitError."""
-        return self._store.resolve(tags)
+        return self._limiter.resolve(tags)
+
+    def resolve_all(self, tags: Sequence[Mapping[str, str]]) -> Resolved:
+        """Handles of many series with (valid) tags, -1 for those that there is no room for."""
+        return self._limiter.resolve_all(tags)
 
     def write(
         self, handles: Handles, timestamps_ms: Handles | int, values: NDArray[np.float64]
     ) -> NDArray[np.intp]:
         """Store a column; returns the positions of handles whose series was retired meanwhile."""
-        return self._store.write(handles, timestamps_ms, values)
+        return self._limiter.write(handles, timestamps_ms, values)
+
+    def record(
+        self, handles: Handles, timestamps_ms: Handles, values: NDArray[np.float64]
+    ) -> NDArray[np.intp]:
+        """Store what updates at any stamps come to on the step grid; returns as `write` does.
+
+        What an update means is said by the tag `atlas.dstype` of its series; the arithmetic is
+        that of `breakwater.model.normalization`.
+        """
+        return self._normalizing.record(handles, timestamps_ms, values)
 
     def reach_ms(self, newest_ms: int) -> tuple[int, int]:
         """The oldest and the newest stamp that would be stored now beside one of `newest_ms`."""
@@ -80,8 +123,8 @@ class MetricsEngine:
 
     def write_series(self, tags: Mapping[str, str], timestamp_ms: int, value: float) -> None:
         """Store one datapoint; for tests and rare writers, columns are what is fast."""
-        handle = self._store.resolve(tags)
-        self._store.write(np.array([handle]), timestamp_ms, np.array([value], dtype=np.float64))
+        handle = self.resolve(tags)
+        self.write(np.array([handle]), timestamp_ms, np.array([value], dtype=np.float64))
 
     def check_durable(self) -> None:
         """Raise NotDurableError, counted, when what is written now could not be acknowledged."""
@@ -103,13 +146,20 @@ class MetricsEngine:
 
     def wind_up(self) -> None:
         """The end is near: begin no snapshot, give up the one being written."""
+        self._retention.wind_up()
         if self._durability is not None:
             self._durability.wind_up()
 
     def close(self) -> None:
         """Write what is left to the folder and give it back; a matter of a second. Blocks."""
+        self._retention.close()
         if self._durability is not None:
             self._durability.close()
+
+    @property
+    def archive(self) -> Archive | None:
+        """Where old datapoints are kept as files, if anywhere."""
+        return self._retention.archive
 
     def complete(self, timestamp_ms: int) -> None:
         """Take note that what comes by lines up to `timestamp_ms` is in."""
@@ -129,22 +179,25 @@ class MetricsEngine:
 
     def query(
         self,
-        program: str,
+        program: str | Question,
         *,
         start_ms: int,
         end_ms: int,
         step_ms: int | None = None,
         timeout_s: float | None = None,
+        deadline: Deadline | None = None,
     ) -> QueryResult:
         """Evaluate a program over (start_ms, end_ms], both floored to the step.
 
-        step_ms is a multiple of the stored step, which is the default. Raises QueryError
-        (syntax, value, limit, timeout), InvalidStepError, InvalidTimeError.
+        step_ms is a multiple of the stored step, which is the default. `deadline` takes the place
+        of timeout_s where somebody wants to cancel or to watch. Raises QueryError (syntax, value,
+        limit, timeout, cancelled), InvalidStepError, InvalidTimeError.
         """
         with self._lock:
             self._queries += 1
         try:
-            return self._answer(program, start_ms, end_ms, step_ms or self.step_ms, timeout_s)
+            terms = deadline or Deadline(timeout_s)
+            return self._answer(program, start_ms, end_ms, step_ms or self.step_ms, terms)
         except QueryError:
             with self._lock:
                 self._failed += 1
@@ -152,13 +205,14 @@ class MetricsEngine:
 
     def stretches(
         self,
-        program: str,
+        program: str | Question,
         *,
         start_ms: int,
         end_ms: int,
         step_ms: int | None = None,
         points: int = 60,
         timeout_s: float | None = None,
+        deadline: Deadline | None = None,
     ) -> Iterator[QueryResult]:
         """The answer of `query` in stretches of `points`, with exactly the same numbers.
 
@@ -166,10 +220,9 @@ class MetricsEngine:
         need whole lines walk the window once more each. Statistics in legends are those of the
         stretch. Raises what `query` raises, at any stretch.
         """
-        step_ms = step_ms or self.step_ms
-        parsed = self._parsed(program)
-        asked = window(start_ms, end_ms, step_ms, self.step_ms, max_points=_MOST_STRETCHED)
-        deadline = Deadline(timeout_s)
+        parsed = self._programs.read(program).expressions
+        asked = self._stretched(start_ms, end_ms, step_ms)
+        deadline = deadline or Deadline(timeout_s)
         stretches = Stretches(
             self._reader,
             asked,
@@ -181,24 +234,90 @@ class MetricsEngine:
         for part, answers in stretches.run(parsed):
             pairs = zip(parsed, answers, strict=True)
             expressions = [self._checked(each, lines, deadline) for each, lines in pairs]
-            yield _result(part, expressions)
+            yield _result(part, expressions, deadline)
 
-    def tag_keys(self, query: str = "") -> list[str]:
+    def fitted_step(
+        self,
+        program: str | Question,
+        *,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+    ) -> tuple[int, list[str]]:
+        """The step to ask with so that older retention classes can answer too, and remarks on it.
+
+        It is `step_ms` itself while the window lies within what is kept at full resolution; else
+        a multiple of the step of the class it reaches into. Asked with another step, `query`
+        leaves out what it cannot get. Raises QueryError when the program cannot be read.
+        """
+        parsed = self._programs.read(program).expressions
+        return self._reader.fitted_step(parsed, start_ms, end_ms, step_ms)
+
+    def estimate(
+        self,
+        program: str | Question,
+        *,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int | None = None,
+        deadline: Deadline | None = None,
+    ) -> Estimate:
+        """What `query` or `stretches` would read and answer; it looks for the series.
+
+        Raises what those raise before they read a datapoint, QueryLimitError among them.
+        """
+        check = (deadline or Deadline(None)).check
+        asked = self._stretched(start_ms, end_ms, step_ms)
+        costing = self._costing(asked, lambda part: self._planner.plan(part, check), check)
+        return costing.of(self._programs.read(program).expressions)
+
+    def estimate_soon(
+        self, program: str | Question, *, start_ms: int, end_ms: int, step_ms: int | None = None
+    ) -> Estimate | None:
+        """The estimate if it can be had in well below a millisecond, else None.
+
+        That is so for small programs whose series were looked for lately, or which are few.
+        """
+        read = self._programs.read_soon(program)
+        if read is None or read.parts > _FEW_PARTS:
+            return None
+        parts = data_parts(read.expressions)
+        plans = {part: self._plan_soon(part) for part in parts}
+        known = {part: plan for part, plan in plans.items() if plan is not None}
+        if len(known) < len(parts):
+            return None
+        asked = self._stretched(start_ms, end_ms, step_ms)
+        if not all(self._reader.is_recent(part, asked) for part in parts):
+            return None
+        return self._costing(asked, known.__getitem__).of(read.expressions)
+
+    def tag_keys(self, query: str = "", deadline: Deadline | None = None) -> list[str]:
         """Keys in use among the series a query matches, sorted."""
-        check = Deadline(self.settings.query_timeout_s).check
+        check = (deadline or Deadline(self.settings.query_timeout_s)).check
         return self._store.index.keys(self._query(query) if query.strip() else None, check)
 
-    def tag_values(self, key: str, query: str = "") -> list[str]:
+    def tag_values(self, key: str, query: str = "", deadline: Deadline | None = None) -> list[str]:
         """Values of a key among the series a query matches, sorted."""
-        check = Deadline(self.settings.query_timeout_s).check
+        check = (deadline or Deadline(self.settings.query_timeout_s)).check
         return self._store.index.values(key, self._query(query) if query.strip() else None, check)
 
     def tag_count(self, key: str, value: str) -> int:
         """How many series carry the tag."""
         return self._store.index.count(key, value)
 
+    def cardinality(self, limit: int = 100) -> Cardinality:
+        """How many series there are by key, name and application; `limit` entries a list."""
+        return cardinality_of(
+            self._store.index,
+            self._limiter.churn,
+            self._limiter.uses(),
+            limit=limit,
+            max_series=self.settings.max_series,
+        )
+
     def maintain(self) -> None:
-        """Pack every block that takes no more writes, snapshot when due; call it once a step."""
+        """Roll up and pack what takes no more writes, snapshot when due; call it once a step."""
+        self._retention.maintain()
         while self._store.seal():
             pass
         if self._durability is not None:
@@ -206,8 +325,16 @@ class MetricsEngine:
 
     def warm_up(self) -> None:
         """Compile the kernels, or load them from the disk cache, before a query needs them."""
+        from breakwater.metrics import numbers  # noqa: PLC0415 - numba costs 0.6 s to import
+
+        numbers.warm_up()
         load_kernels().warm_up()
+        load_packing().warm_up()
+        load_columns().warm_up()
         load_running().warm_up()
+        load_folding().warm_up()
+        load_updates().warm_up()
+        load_rollup().warm_up()
 
     def stats(self) -> MetricsStats:
         """The engine about itself."""
@@ -230,14 +357,22 @@ class MetricsEngine:
             failed_queries=self._failed,
             latest_complete_ms=self.latest_complete_ms(),
             durability=None if self._durability is None else self._durability.stats(),
+            normalizing=self._normalizing.stats(),
+            limiter=self._limiter.stats(),
+            classes=self._retention.stats(),
+            archive=None if self._retention.archive is None else self._retention.archive.stats(),
         )
 
     def _answer(
-        self, program: str, start_ms: int, end_ms: int, step_ms: int, timeout_s: float | None
+        self,
+        program: str | Question,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        deadline: Deadline,
     ) -> QueryResult:
-        parsed = self._parsed(program)
+        parsed = self._programs.read(program).expressions
         asked = window(start_ms, end_ms, step_ms, self.step_ms, max_points=self.settings.max_points)
-        deadline = Deadline(timeout_s)
         evaluation = Evaluation(
             self._reader,
             asked,
@@ -253,7 +388,26 @@ class MetricsEngine:
             if points > self.settings.max_points:
                 raise QueryLimitError("points in the answer", points, self.settings.max_points)
             expressions.append(self._checked(each, lines, deadline))
-        return _result(asked, expressions)
+        return _result(asked, expressions, deadline)
+
+    def _stretched(self, start_ms: int, end_ms: int, step_ms: int | None) -> Window:
+        step_ms = step_ms or self.step_ms
+        return window(start_ms, end_ms, step_ms, self.step_ms, max_points=_MOST_STRETCHED)
+
+    def _costing(self, asked: Window, plan_of: PlanOf, check: Check = go_on) -> Costing:
+        return Costing(
+            asked, plan_of, lambda part, plan: self._reader.reach(part, asked, plan, check)
+        )
+
+    def _plan_soon(self, part: DataExpression | GroupBy) -> Plan | None:
+        plan = self._planner.at_hand(part)
+        if plan is None:
+            query = part.inner.query if isinstance(part, GroupBy) else part.query
+            index = self._store.index
+            bound = most_rows(query, index.count, len(index))
+            if bound is not None and bound <= _FEW_ROWS:
+                plan = self._planner.plan(part)
+        return plan
 
     def _checked(self, styled: Styled, lines: Lines, deadline: Deadline) -> Expression:
         check_lines(len(lines.tags), self.settings.max_lines)
@@ -262,31 +416,19 @@ class MetricsEngine:
     def _query(self, program: str) -> Query:
         return parse_query(program, self.vocabulary)
 
-    def _parsed(self, program: str) -> tuple[Styled, ...]:
-        with self._lock:
-            found = self._programs.get(program)
-            if found is not None:
-                self._programs.move_to_end(program)
-                return found
-        parsed = parse(program, self.vocabulary)
-        with self._lock:
-            self._programs[program] = parsed
-            while len(self._programs) > self.settings.cache_entries:
-                self._programs.popitem(last=False)
-        return parsed
-
 
 def _vocabulary(settings: MetricsSettings) -> Vocabulary:
     """The words of the language and those of the site; raises QueryValueError for a bad one."""
     return BARE.with_site(settings.words, settings.custom_averages, settings.average_keys)
 
 
-def _result(asked: Window, expressions: list[Expression]) -> QueryResult:
+def _result(asked: Window, expressions: list[Expression], deadline: Deadline) -> QueryResult:
     return QueryResult(
         start_ms=asked.first_ms,
         step_ms=asked.step_ms,
         lines=[line for expression in expressions for line in expression.lines],
         expressions=expressions,
+        notices=list(deadline.notices),
     )
 
 
@@ -303,4 +445,5 @@ def _shown(styled: Styled, lines: Lines, deadline: Deadline) -> Expression:
         settings=dict(styled.settings),
         grouping=list(styled.inner.grouping),
         lines=shown,
+        offset=legend.offset,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from breakwater.metrics.deadline import Deadline
 from breakwater.metrics.errors import QueryLimitError, QueryValueError
 from breakwater.metrics.evaluators import buckets, data, generated, math, selection
 from breakwater.metrics.language.expressions import (
@@ -34,7 +35,7 @@ from breakwater.metrics.language.wrapped import (
 from breakwater.metrics.lines import Array, Lines, Run, relabelled
 from breakwater.metrics.memory import Memory
 from breakwater.metrics.plan import Plan
-from breakwater.metrics.reading import Deadline, Reader
+from breakwater.metrics.tiers import Readable
 from breakwater.metrics.whole import Intervals, Summary
 from breakwater.metrics.window import Window
 
@@ -81,7 +82,7 @@ class Evaluation:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: Readable,
         window: Window,
         deadline: Deadline,
         max_points: int,
@@ -118,7 +119,9 @@ class Evaluation:
 
     def read(self, expression: DataExpression | GroupBy) -> tuple[Plan, Array]:
         """The plan of the lines of a data expression, and their values."""
-        return self._reader.read(expression, self.window, self._deadline)
+        plan, values = self._reader.read(expression, self.window, self._deadline)
+        self._deadline.fetched(len(plan.rows), len(values), values.size)
+        return plan, values
 
     def advance(self, expression: Stateful, lines: Lines) -> Lines:
         """The lines after a stateful expression has seen them."""

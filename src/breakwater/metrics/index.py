@@ -1,15 +1,14 @@
 """Which rows carry which tags: an inverted index that is never rebuilt.
 
-For every (key, value) pair there is a bitmap of the rows that carry it, and for every row the ids
-of its pairs. A new series is visible in the next query and a retired one leaves at once, so the
-cost of change is the tags of one series, not the size of the index. ANDs of bitmaps over a
+For every (key, value) pair there are the rows that carry it, and for every row the ids of its
+pairs. A new series is visible in the next query and a retired one leaves at once, so the cost of
+change is the tags of the series that change, not the size of the index. ANDs of bitmaps over a
 million rows take microseconds; patterns run once per distinct value, not once per series.
 """
 
-from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +28,11 @@ from breakwater.metrics.language.query import (
     Regex,
     ValueQuery,
 )
+from breakwater.metrics.pairs import UNKNOWN, Key, Pairs, bitmap_of
+from breakwater.metrics.rows import Rows
+from breakwater.metrics.rowtags import RowTags
 
-Rows = NDArray[np.int64]
+Idents = NDArray[np.int32]
 
 
 class IndexImage(NamedTuple):
@@ -40,102 +42,104 @@ class IndexImage(NamedTuple):
     """
 
     rows: Rows
-    table: NDArray[np.int32]
+    table: Idents
     pairs: list[tuple[str, str]]
 
 
-_GROWTH = 4096
-_LOGGED = 2000
+class TagTable(NamedTuple):
+    """Tags of many series, each pair once: lines [n, width] of places in `pairs`, then -1."""
+
+    pairs: list[tuple[str, str]]
+    lines: Idents
+
+
+class Changes(NamedTuple):
+    """What happened to an index between two positions: rows that came, and rows that went."""
+
+    added: Rows
+    removed: Rows
+
+
+_MOST_CHANGES: Final = 4096
+_MOST_CHANGED: Final = 1 << 20
 _LAST = "\U0010ffff"
 _UNCHECKED = 4096
+_NO_ROWS: Final = np.empty(0, dtype=np.int64)
 
 Check = Callable[[], None]
 """Called in the middle of long work; raises when it is to end."""
+
+Lines = Callable[[Rows | None, bool], Idents]
+"""Pair ids of the series at some positions, or of all; whether to make new pairs."""
 
 
 def go_on() -> None:
     """Let the work take its time."""
 
 
-class _Key:
-    """All values of one key."""
+class _History(NamedTuple):
+    """Changes by position; the first `forgotten` are not kept any more."""
 
-    __slots__ = ("_changes", "_ordered", "ident", "name", "rows", "values")
-
-    def __init__(self, name: str, ident: int) -> None:
-        self.name = name
-        self.ident = ident
-        self.values: dict[str, tuple[int, BitMap]] = {}
-        self.rows = BitMap()
-        self._changes = 0
-        self._ordered: tuple[int, list[str]] = (0, [])
-
-    def ordered(self) -> list[str]:
-        """The values, sorted; kept until the set of values changes.
-
-        The writer may add a value while a reader sorts: what was sorted is kept under the count
-        of changes read before, so that it is not taken for the present set later on.
-        """
-        changes = self._changes
-        sorted_at, ordered = self._ordered
-        if sorted_at != changes:
-            ordered = sorted(self.values)
-            self._ordered = (changes, ordered)
-        return ordered
-
-    def changed(self) -> None:
-        """A value came or went."""
-        self._changes += 1
+    forgotten: int
+    changes: list[Changes]
 
 
 class TagIndex:
     """Tags of rows, both ways round.
 
     One writer; readers in other threads see each series either with all its tags or not at all
-    in a result that is read after `add` has returned. Memory: about 4 bytes a tag and row, plus
-    the bitmaps, plus each distinct pair once.
+    in a result that is read after `add` has returned. Memory: about 4 bytes a tag and row for the
+    tags of rows and 2 for the rows of tags, 8 bytes a row, and each distinct pair once, some 200
+    bytes.
     """
 
     def __init__(self, *, max_values_per_regex: int = 200_000) -> None:
         self._max_values = max_values_per_regex
-        self._keys: dict[str, _Key] = {}
-        self._key_ids = 0
-        self._pairs: list[tuple[str, str]] = []
-        self._pair_key = np.full(_GROWTH, -1, dtype=np.int32)
-        self._free_pairs: list[int] = []
-        self._table = np.full((_GROWTH, 12), -1, dtype=np.int32)
+        self._pairs = Pairs()
+        self._row_tags = RowTags()
         self._rows = BitMap()
-        self._row_by_pairs: dict[bytes, int] = {}
-        self._log: list[int] = []
-        self._forgotten = 0
-        self.removals = 0
+        self._history = _History(0, [])
+        self._changed = 0
 
     def __len__(self) -> int:
         return len(self._rows)
 
     @property
-    def additions(self) -> int:
-        """How many rows were ever added; with `added_since` it tells what is new."""
-        return self._forgotten + len(self._log)
-
-    @property
     def key_count(self) -> int:
         """Distinct keys in use."""
-        return len(self._keys)
+        return len(self._pairs.keys)
 
     @property
     def pair_count(self) -> int:
         """Distinct (key, value) pairs in use."""
-        return len(self._pairs) - len(self._free_pairs)
+        return len(self._pairs)
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the row table."""
-        return int(self._table.nbytes + self._pair_key.nbytes)
+        """Bytes of the tables, which are most of it; bitmaps and strings are not counted."""
+        return self._row_tags.size_bytes + self._pairs.size_bytes
 
-    def added_since(self, position: int) -> list[int]:
-        """Rows added after `additions` was `position`, which must be less than 2000 ago."""
-        return self._log[max(position - self._forgotten, 0) :]
+    @property
+    def position(self) -> int:
+        """How often rows came or went; with `changed_since` it tells what is new."""
+        forgotten, changes = self._history
+        return forgotten + len(changes)
+
+    def changed_since(self, position: int) -> Changes | None:
+        """Rows that came and went after `position`; None when that is too long ago to be known.
+
+        A row may be in both, and then it may carry other tags than it did.
+        """
+        forgotten, changes = self._history
+        if position < forgotten:
+            return None
+        recent = changes[position - forgotten :]
+        if not recent:
+            return Changes(_NO_ROWS, _NO_ROWS)
+        return Changes(
+            np.concatenate([each.added for each in recent]),
+            np.concatenate([each.removed for each in recent]),
+        )
 
     @property
     def rows_in_use(self) -> BitMap:
@@ -144,106 +148,90 @@ class TagIndex:
 
     def row_of(self, tags: Mapping[str, str]) -> int | None:
         """The row that carries exactly `tags`."""
-        keys, idents = self._keys, []
-        for key, value in tags.items():
-            entry = keys.get(key)
-            found = None if entry is None else entry.values.get(value)
-            if found is None:
-                return None
-            idents.append(found[0])
-        idents.sort()
-        return self._row_by_pairs.get(_identity(idents))
+        found = int(self.rows_of_all([tags])[0])
+        return None if found < 0 else found
+
+    def rows_of_all(self, tags: Sequence[Mapping[str, str]]) -> Rows:
+        """The row that carries exactly each of these tags, -1 where there is none; int64 [n]."""
+        return self._found(self._pairs.lines(tags))
 
     def add(self, row: int, tags: Mapping[str, str]) -> None:
-        """Enter a row that carries exactly `tags`."""
-        idents: list[int] = []
-        bitmaps: list[BitMap] = []
-        for key, value in tags.items():
-            entry = self._keys.get(key) or self._new_key(key)
-            ident, carriers = entry.values.get(value) or self._new_value(entry, value)
-            idents.append(ident)
-            bitmaps += (carriers, entry.rows)
-        idents.sort()
-        identity = _identity(idents)
-        self._fit(row, len(idents))
-        self._table[row, : len(idents)] = np.frombuffer(identity, dtype=np.int32)
-        self._row_by_pairs[identity] = row
-        for bitmap in bitmaps:  # after the table: a row that readers find has its place there
-            bitmap.add(row)
-        self._rows.add(row)
-        self._log.append(row)
-        if len(self._log) > 2 * _LOGGED:
-            del self._log[:_LOGGED]
-            self._forgotten += _LOGGED
+        """Enter a row that carries exactly `tags`, which no other row does."""
+        self.add_all([tags], np.array([row]))
+
+    def add_all(self, tags: Sequence[Mapping[str, str]], fresh: Rows) -> tuple[Rows, Rows]:
+        """Enter many series, of which some may have a row already, or come twice.
+
+        fresh: rows nobody has, int64 [m], to be taken in order by those that have none. Returns
+        the row of each series, -1 where `fresh` was used up, and the rows that were taken. About
+        2 us a series.
+        """
+
+        def lines(positions: Rows | None, makes_new: bool) -> Idents:  # noqa: FBT001 - `Lines`
+            chosen = tags if positions is None else [tags[i] for i in positions.tolist()]
+            return self._pairs.lines(chosen, makes_new=makes_new)
+
+        return self._enter(len(tags), lines, fresh)
+
+    def add_table(self, table: TagTable, fresh: Rows) -> tuple[Rows, Rows]:
+        """As `add_all`, for tags that come as a table."""
+
+        def lines(positions: Rows | None, makes_new: bool) -> Idents:  # noqa: FBT001 - `Lines`
+            chosen = table.lines if positions is None else table.lines[positions]
+            used = np.unique(chosen[chosen >= 0])
+            known = np.full(len(table.pairs) + 1, -1, dtype=np.int32)  # the last one stands for -1
+            pairs = [table.pairs[place] for place in used.tolist()]
+            known[used] = self._pairs.numbers(pairs, makes_new=makes_new)
+            return known[chosen]
+
+        return self._enter(len(table.lines), lines, fresh)
+
+    def tag_table(self, rows: Rows) -> TagTable:
+        """The tags of some rows as a table; by the writer only."""
+        lines = self._row_tags.table[rows]
+        is_pair = lines >= 0
+        used, places = np.unique(lines[is_pair], return_inverse=True)
+        local = np.full(lines.shape, -1, dtype=np.int32)
+        local[is_pair] = places
+        tags = self._pairs.table_of(used)
+        return TagTable(tags, local[:, is_pair.any(axis=0)])
 
     def remove(self, row: int) -> None:
         """Take a row out; keys and values nobody carries any more disappear."""
-        self._rows.discard(row)
-        del self._row_by_pairs[_identity([int(i) for i in self._table[row] if i >= 0])]
-        for ident in self._table[row]:
-            if ident < 0:
-                break
-            key, value = self._pairs[ident]
-            entry = self._keys[key]
-            rows = entry.values[value][1]
-            rows.discard(row)
-            entry.rows.discard(row)
-            if not rows:
-                self._drop_value(entry, value, int(ident))
-        self._table[row] = -1
-        self.removals += 1
+        self.remove_all(np.array([row]))
+
+    def remove_all(self, rows: Rows) -> None:
+        """Take rows out, int64 [n], each of which is in. About 1 us a row."""
+        lines = self._row_tags.table[rows]
+        self._rows -= bitmap_of(np.sort(rows))
+        self._row_tags.forget(rows)
+        self._pairs.leave(rows, lines)
+        self._note(Changes(_NO_ROWS, rows))
+
+    def release(self) -> None:
+        """Ids of pairs that disappeared before the last call may be used again."""
+        self._pairs.release()
 
     def image(self) -> IndexImage:
         """A copy of everything; by the writer only. About 50 ns a row."""
         rows = np.array(self._rows.to_array(), dtype=np.int64)
-        table = self._table[rows]
+        table = self._row_tags.table[rows]
         is_used = (table >= 0).any(axis=0)
-        return IndexImage(rows, table[:, is_used], list(self._pairs))
+        return IndexImage(rows, table[:, is_used], self._pairs.table())
 
     def restore(self, image: IndexImage) -> None:
-        """Take over an image, into an index that is still empty. About 3 us a row."""
+        """Take over an image, into an index that is still empty. About 1 us a row."""
         rows, table = image.rows, np.ascontiguousarray(image.table, dtype=np.int32)
         if not len(rows):
             return
-        self._fit(int(rows[-1]), table.shape[1])
-        self._table[rows, : table.shape[1]] = table
-        self._rows = _bitmap(rows)
-        self._restore_pairs(image)
-        raw, width = table.tobytes(), 4 * table.shape[1]
-        used = (4 * (table >= 0).sum(axis=1)).tolist()
-        self._row_by_pairs = {
-            raw[start : start + size]: row
-            for start, size, row in zip(range(0, len(raw), width), used, rows.tolist(), strict=True)
-        }
-
-    def _restore_pairs(self, image: IndexImage) -> None:
-        """Fill keys, values and their bitmaps; pairs that no row carries are free ones."""
-        rows, table, pairs = image
-        self._pairs = list(pairs)
-        self._pair_key = np.full(max(len(pairs), _GROWTH), -1, dtype=np.int32)
-        carried = table.ravel()
-        owners = np.repeat(rows, table.shape[1])[carried >= 0]
-        carried = carried[carried >= 0]
-        order = np.argsort(carried, kind="stable")
-        idents, starts = np.unique(carried[order], return_index=True)
-        members = array("I", owners[order].astype(np.uint32).tobytes())
-        bounds = [*starts.tolist(), len(members)]
-        for place, ident in enumerate(idents.tolist()):
-            key, value = pairs[ident]
-            entry = self._keys.get(key) or self._new_key(key)
-            carriers = BitMap(members[bounds[place] : bounds[place + 1]])
-            entry.values[value] = (ident, carriers)
-            entry.changed()
-            self._pair_key[ident] = entry.ident
-        for entry in self._keys.values():
-            entry.rows = _bitmap(np.sort(owners[self._pair_key[carried] == entry.ident]))
-        is_free = np.ones(len(pairs), dtype=np.bool_)
-        is_free[idents] = False
-        self._free_pairs = np.flatnonzero(is_free).tolist()
+        self._row_tags.restore(rows, table)
+        self._pairs.restore(image.pairs, rows, table)
+        self._rows = bitmap_of(rows)
 
     def tags_of(self, row: int) -> dict[str, str]:
         """The tags of one row."""
-        return dict(self._pairs[ident] for ident in self._table[row] if ident >= 0)
+        line = self._row_tags.table[row]
+        return self._pairs.tags(line[line >= 0])
 
     def rows_of(self, query: Query, check: Check = go_on) -> BitMap:
         """The rows that match; the bitmap may be the index's own, so it must not be changed.
@@ -261,7 +249,7 @@ class TagIndex:
             case Not(inner):
                 found = self._rows - self.rows_of(inner, check)
             case HasKey(key):
-                entry = self._keys.get(key)
+                entry = self._pairs.keys.get(key)
                 found = BitMap() if entry is None else entry.rows
             case ValueQuery():
                 found = self._rows_by_value(query, check)
@@ -274,50 +262,75 @@ class TagIndex:
         found = self.rows_of(query, check)
         return np.array(found.to_array(), dtype=np.int64)
 
-    def codes(self, rows: Rows, key: str) -> NDArray[np.int32]:
+    def codes(self, rows: Rows, key: str) -> Idents:
         """For each row the id of its pair of `key`, or -1 when it lacks the key; int32 [n]."""
-        entry = self._keys.get(key)
+        entry = self._pairs.keys.get(key)
+        codes = np.full(len(rows), -1, dtype=np.int32)
         if entry is None:
-            return np.full(len(rows), -1, dtype=np.int32)
-        carried = self._table[rows]
-        is_key = (self._pair_key[carried] == entry.ident) & (carried >= 0)
-        column = is_key.argmax(axis=1)
-        positions = np.arange(len(rows))
-        codes: NDArray[np.int32] = np.where(
-            is_key[positions, column], carried[positions, column], np.int32(-1)
-        )
+            return codes
+        table = self._row_tags.table
+        for column in range(table.shape[1]):  # faster than all at once, in a fraction of the room
+            carried = table[rows, column]
+            is_key = (carried >= 0) & (self._pairs.key_idents(carried) == entry.ident)
+            np.copyto(codes, carried, where=is_key)
         return codes
+
+    def lines(self, rows: Rows) -> Idents:
+        """The ids of the pairs of each row, as in `codes`; int32 [n, width], then -1."""
+        return self._row_tags.table[rows]
+
+    def tags_of_lines(self, lines: Idents) -> list[dict[str, str]]:
+        """The tags of lines as `lines` gives them, without pairs that have left meanwhile."""
+        used, places = np.unique(lines, return_inverse=True)
+        pairs = self._pairs.table_of(np.maximum(used, 0))
+        # A number of no pair, and one whose key has left, stand for nothing.
+        known = [
+            pair if ident >= 0 and pair[0] else None
+            for ident, pair in zip(used, pairs, strict=True)
+        ]
+        rows: NDArray[np.intp] = places.reshape(lines.shape)
+        return [
+            dict(pair for place in line if (pair := known[place]) is not None)
+            for line in rows.tolist()
+        ]
 
     def value_of(self, code: int) -> str:
         """The value behind a code of `codes`."""
-        return self._pairs[code][1]
+        return self._pairs.value(code)
 
     def keys(self, query: Query | None = None, check: Check = go_on) -> list[str]:
         """Keys in use among the rows that match, sorted."""
+        keys = self._pairs.keys
         if query is None:
-            return sorted(self._keys)
+            return sorted(keys)
         rows = self.rows_of(query, check)
-        return sorted(k for k, entry in list(self._keys.items()) if entry.rows.intersect(rows))
+        return sorted(name for name, key in list(keys.items()) if key.rows.intersect(rows))
 
     def values(self, key: str, query: Query | None = None, check: Check = go_on) -> list[str]:
         """Values of `key` among the rows that match, sorted."""
-        entry = self._keys.get(key)
+        entry = self._pairs.keys.get(key)
         if entry is None:
             return []
         if query is None:
             return list(entry.ordered())
         rows = self.rows_of(query, check)
-        return [
-            value
-            for value in entry.ordered()
-            if (found := entry.values.get(value)) is not None and found[1].intersect(rows)
-        ]
+        return [value for value in entry.ordered() if self._with(entry, value).intersect(rows)]
+
+    def key_sizes(self) -> list[tuple[str, int, int]]:
+        """Every key with how many values it has and how many rows carry it."""
+        keys = list(self._pairs.keys.items())
+        return [(name, len(key.values), len(key.rows)) for name, key in keys]
+
+    def value_sizes(self, key: str) -> dict[str, int]:
+        """How many rows carry each value of a key."""
+        entry = self._pairs.keys.get(key)
+        values = [] if entry is None else list(entry.values.items())
+        return {value: len(self._pairs.rows(ident)) for value, ident in values}
 
     def count(self, key: str, value: str) -> int:
         """How many rows carry the pair."""
-        entry = self._keys.get(key)
-        found = None if entry is None else entry.values.get(value)
-        return 0 if found is None else len(found[1])
+        entry = self._pairs.keys.get(key)
+        return 0 if entry is None else len(self._with(entry, value))
 
     def _intersection(self, left: Query, right: Query, check: Check) -> BitMap:
         if isinstance(left, Not):
@@ -330,22 +343,27 @@ class TagIndex:
         return first & self.rows_of(right, check)
 
     def _rows_by_value(self, query: ValueQuery, check: Check) -> BitMap:
-        entry = self._keys.get(query.key)
+        entry = self._pairs.keys.get(query.key)
         if entry is None:
             return BitMap()
         if isinstance(query, Equal):
-            return _rows_with(entry, query.value)
+            return self._with(entry, query.value)
         if isinstance(query, In):
-            return BitMap.union(BitMap(), *(_rows_with(entry, v) for v in query.values))
-        if isinstance(query, Compare):
+            values = list(query.values)
+        elif isinstance(query, Compare):
             values = _compared(entry.ordered(), query)
         else:
             values = self._accepted(entry, query, check)
-        if len(values) == len(entry.values):
+        if len(values) == len(entry.values) and not isinstance(query, In):
             return entry.rows
-        return BitMap.union(BitMap(), *(_rows_with(entry, value) for value in values))
+        found = map(entry.values.get, values)
+        return self._pairs.union([ident for ident in found if ident is not None])
 
-    def _accepted(self, entry: _Key, query: ValueQuery, check: Check) -> list[str]:
+    def _with(self, entry: Key, value: str) -> BitMap:
+        ident = entry.values.get(value)
+        return BitMap() if ident is None else self._pairs.rows(ident)
+
+    def _accepted(self, entry: Key, query: ValueQuery, check: Check) -> list[str]:
         ordered = entry.ordered()
         if not isinstance(query, Regex):
             return [value for value in ordered if query.accepts(value)]
@@ -366,60 +384,43 @@ class TagIndex:
             accepted += [value for value in part if query.accepts(value)]
         return accepted
 
-    def _new_key(self, key: str) -> _Key:
-        entry = self._keys[key] = _Key(key, self._key_ids)
-        self._key_ids += 1
-        return entry
-
-    def _new_value(self, entry: _Key, value: str) -> tuple[int, BitMap]:
-        if self._free_pairs:
-            ident = self._free_pairs.pop()
-            self._pairs[ident] = (entry.name, value)
-        else:
-            ident = len(self._pairs)
-            self._pairs.append((entry.name, value))
-        if ident >= len(self._pair_key):
-            self._pair_key = np.concatenate([self._pair_key, np.full_like(self._pair_key, -1)])
-        self._pair_key[ident] = entry.ident
-        found = entry.values[value] = (ident, BitMap())
-        entry.changed()
+    def _found(self, lines: Idents) -> Rows:
+        found = self._row_tags.find(lines)
+        found[(lines == UNKNOWN).any(axis=1)] = -1
         return found
 
-    def _drop_value(self, entry: _Key, value: str, ident: int) -> None:
-        del entry.values[value]
-        entry.changed()
-        self._pair_key[ident] = -1
-        self._free_pairs.append(ident)
-        if not entry.values:
-            del self._keys[entry.name]
+    def _enter(self, count: int, lines: Lines, fresh: Rows) -> tuple[Rows, Rows]:
+        """Rows of `count` series; no pair is made for a series that gets none."""
+        found = np.full(count, -1, dtype=np.int64)
+        missing = np.arange(count)
+        used = 0
+        if len(fresh) < count:
+            found = self._found(lines(None, False))
+            missing = np.flatnonzero(found < 0)
+        while len(missing) and used < len(fresh):
+            taken, missing = np.split(missing, [len(fresh) - used])
+            new = lines(taken if len(taken) < count else None, True)
+            found[taken], took = self._row_tags.enter(new, fresh[used:])
+            used += took
+        if len(missing):  # they may be the same as some that have got a row just now
+            found[missing] = self._found(lines(missing, False))
+        added = fresh[:used]
+        if used:
+            self._pairs.carry(added, self._row_tags.table[added])
+            self._rows |= bitmap_of(np.sort(added))
+            self._note(Changes(added, _NO_ROWS))
+        return found, added
 
-    def _fit(self, row: int, width: int) -> None:
-        rows, columns = self._table.shape
-        if row < rows and width <= columns:
-            return
-        larger = np.full(
-            (
-                max(rows + max(rows // 2, _GROWTH), row + 1) if row >= rows else rows,
-                max(columns, width),
-            ),
-            -1,
-            dtype=np.int32,
-        )
-        larger[:rows, :columns] = self._table
-        self._table = larger
-
-
-def _bitmap(rows: Rows) -> BitMap:
-    return BitMap(array("I", rows.astype(np.uint32).tobytes()))
-
-
-def _identity(idents: list[int]) -> bytes:
-    return array("i", idents).tobytes()
-
-
-def _rows_with(entry: _Key, value: str) -> BitMap:
-    found = entry.values.get(value)
-    return BitMap() if found is None else found[1]
+    def _note(self, change: Changes) -> None:
+        """Remember a change; in one assignment, for readers in other threads."""
+        forgotten, changes = self._history
+        changes.append(change)
+        self._changed += len(change.added) + len(change.removed)
+        if len(changes) > _MOST_CHANGES or self._changed > _MOST_CHANGED:
+            gone = len(changes) // 2 + 1
+            kept = changes[gone:]
+            self._changed = sum(len(each.added) + len(each.removed) for each in kept)
+            self._history = _History(forgotten + gone, kept)
 
 
 def _compared(ordered: list[str], query: Compare) -> list[str]:

@@ -1,4 +1,4 @@
-"""The loops over datapoints, compiled by numba; only this module and `running` import it.
+"""The loops that read datapoints, compiled by numba.
 
 Compilation is cached on disk beside this file, so it is paid once a machine; `warm_up` pays it
 before the first query does. Every loop releases the GIL. Inner loops have no branches, so that
@@ -6,73 +6,172 @@ they run at the speed of memory: a group-by sum of 1 M series x 60 slots reads i
 the time an array copy takes (benchmarks/metrics_engine.py).
 """
 
+from math import isnan
+
 import numpy as np
-from numba import njit
+from numba import carray, njit  # type: ignore[attr-defined] # numba exports it
 from numpy.typing import NDArray
+
+from breakwater.metrics.addresses import Number, float_pointer, load_number, prefetch
+from breakwater.metrics.packing import EMPTY, unpack_row
+from breakwater.metrics.spans import (
+    ADD,
+    AT,
+    BASES,
+    COPY,
+    COUNT,
+    DATA,
+    FIRST,
+    LEAST,
+    OFFSETS,
+    ROWS,
+    SHIFT,
+    SLOTS,
+    STRIDE,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+_SPARSE = 4
+_AHEAD = 8
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def add_rows(  # noqa: PLR0917 - numba has no keyword-only arguments
-    data: Floats,
-    rows: Ints,
-    groups: Ints,
-    first: int,
-    last: int,
-    total: Floats,
-    seen: Floats,
-    at: int,
-) -> None:
-    """Add slots [first, last) of each row to its group's total, and count the values seen."""
-    for i in range(rows.size):
-        source = data[rows[i], first:last]
-        into = total[groups[i], at : at + last - first]
-        count = seen[groups[i], at : at + last - first]
-        for j in range(source.size):
-            value = source[j]
-            is_value = value == value  # noqa: PLR0124 - NaN is the one value unequal to itself
-            into[j] += value if is_value else 0.0
-            count[j] += 1.0 if is_value else 0.0
+def _combine(how: int, source: int, is_whole: bool, line: int, size: int) -> None:  # noqa: FBT001
+    """Fold values at one address into a line at another; NaN there is a slot that saw none yet."""
+    values = carray(float_pointer(source), (size,))
+    into = carray(float_pointer(line), (size,))
+    if how == ADD and is_whole:
+        for j in range(size):
+            into[j] = _or_zero(into[j]) + values[j]
+    elif how == ADD:
+        for j in range(size):
+            value, old = values[j], into[j]
+            into[j] = old if isnan(value) else _or_zero(old) + value
+    elif how == COUNT:
+        for j in range(size):
+            old = into[j]
+            into[j] = old if isnan(values[j]) else _or_zero(old) + 1.0
+    elif how == COPY:
+        for j in range(size):
+            into[j] = values[j]
+    else:
+        _combine_extremes(how, values, into)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def least_of_rows(  # noqa: PLR0917 - numba has no keyword-only arguments
-    data: Floats, rows: Ints, groups: Ints, first: int, last: int, least: Floats, at: int
-) -> None:
-    """Lower each group's least value (+inf before any) to that of its rows."""
-    for i in range(rows.size):
-        source = data[rows[i], first:last]
-        into = least[groups[i], at : at + last - first]
-        for j in range(source.size):
-            value = source[j]
-            into[j] = value if value < into[j] else into[j]  # noqa: FURB136 - false for NaN
+def _combine_extremes(how: int, values: Floats, into: Floats) -> None:
+    """Lower each least value, or raise each greatest, to these values."""
+    if how == LEAST:
+        for j in range(into.size):
+            value, old = values[j], into[j]
+            into[j] = old if old <= value or isnan(value) else value
+    else:
+        for j in range(into.size):
+            value, old = values[j], into[j]
+            into[j] = old if old >= value or isnan(value) else value
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def greatest_of_rows(  # noqa: PLR0917 - numba has no keyword-only arguments
-    data: Floats, rows: Ints, groups: Ints, first: int, last: int, greatest: Floats, at: int
-) -> None:
-    """Raise each group's greatest value (-inf before any) to that of its rows."""
-    for i in range(rows.size):
-        source = data[rows[i], first:last]
-        into = greatest[groups[i], at : at + last - first]
-        for j in range(source.size):
-            value = source[j]
-            into[j] = value if value > into[j] else into[j]  # noqa: FURB136 - false for NaN
+def _or_zero(value: float) -> float:
+    return 0.0 if isnan(value) else value
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def copy_rows(  # noqa: PLR0917 - numba has no keyword-only arguments
-    data: Floats, rows: Ints, first: int, last: int, out: Floats, out_rows: Ints, at: int
+def _place(data: int, offsets: int, bases: int, shift: int, row: int) -> Number:
+    """Where a packed row begins; 0 when it holds no value."""
+    offset = load_number(offsets + 2 * row) & EMPTY
+    if offset == EMPTY:
+        return 0
+    return data + load_number(bases + 8 * (row >> shift)) + offset
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fold_spans(  # noqa: PLR0917 - numba has no keyword-only arguments
+    how: int, spans: Ints, rows: Ints, lines: Ints, first: int, last: int, origin: int, out: Floats
 ) -> None:
-    """Copy slots [first, last) of each row to its place in `out`."""
-    for i in range(rows.size):
-        source = data[rows[i], first:last]
-        into = out[out_rows[i], at : at + last - first]
-        for j in range(source.size):
-            into[j] = source[j]
+    """Fold slots [first, last] of rows into their lines, from blocks as they are in memory.
+
+    spans: int64 [n, 9], see `spans`; lines: for each row its line of `out`, whose first slot is
+    `origin`. Nothing is checked: rows ascend, and lines are those of `out`, which holds NaN where
+    nothing was folded yet. Every slot takes its rows in the order given, so an answer does not
+    depend on how a window was cut.
+    """
+    widest = 1
+    for s in range(spans.shape[0]):
+        widest = max(widest, spans[s, STRIDE])
+    room = np.empty(3 * widest)
+    spare = room.ctypes.data
+    values = spare + 16 * widest
+    points, target = out.shape[1], out.ctypes.data
+    count = rows.size
+    is_sparse = count > 0 and rows[count - 1] - rows[0] > _SPARSE * count
+    for s in range(spans.shape[0]):
+        low = max(first - spans[s, FIRST], 0)
+        size = min(last + 1 - spans[s, FIRST], spans[s, SLOTS]) - low
+        if size <= 0:
+            continue
+        at = spans[s, FIRST] + low - origin
+        low += spans[s, AT]
+        stride, held, data = spans[s, STRIDE], spans[s, ROWS], spans[s, DATA]
+        offsets, bases, shift = spans[s, OFFSETS], spans[s, BASES], spans[s, SHIFT]
+        for i in range(count):
+            row = rows[i]
+            if row >= held:
+                continue
+            line = target + 8 * (lines[i] * points + at)
+            if offsets == 0:
+                if is_sparse and i + _AHEAD < count:
+                    prefetch(data + 8 * (rows[i + _AHEAD] * stride + low))
+                _combine(how, data + 8 * (row * stride + low), False, line, size)
+                continue
+            if is_sparse and i + 2 * _AHEAD < count:
+                prefetch(offsets + 2 * rows[i + 2 * _AHEAD])
+                ahead = _place(data, offsets, bases, shift, min(rows[i + _AHEAD], held - 1))
+                prefetch(ahead)
+                prefetch(ahead + 64)
+            place = _place(data, offsets, bases, shift, row)
+            if place:
+                is_whole = unpack_row(place, stride, low, low + size, spare, values)
+                _combine(how, values, is_whole, line, size)
+    room[0] = 0.0  # it is in use up to here, though only by its address
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def consolidate(  # noqa: PLR0917 - numba has no keyword-only arguments
+    values: Floats,
+    multiple: int,
+    how: int,
+    is_average: bool,  # noqa: FBT001 - as above
+    by_count: Flags,
+    out: Floats,
+) -> None:
+    """Make each `multiple` datapoints of a line one, [lines, n * multiple] to [lines, n].
+
+    NaN only where there was no value at all. An average divides by `multiple`, or by the number
+    of values where the line says so.
+    """
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            folded, seen = np.nan, 0
+            for k in range(j * multiple, (j + 1) * multiple):
+                value = values[i, k]
+                if isnan(value):
+                    continue
+                if seen == 0:
+                    folded = 0.0 + value if how == ADD else value
+                elif how == ADD:
+                    folded += value
+                elif how == LEAST:
+                    folded = min(folded, value)
+                else:
+                    folded = max(folded, value)
+                seen += 1
+            if is_average:
+                folded /= seen if by_count[i] else multiple
+            out[i, j] = folded
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -112,11 +211,9 @@ def percentile_points(counts: Floats, bounds: Floats, percents: Floats, out: Flo
 
 def warm_up() -> None:
     """Compile every kernel, or load it from the cache."""
-    data = np.zeros((1, 2))
+    out = np.full((1, 2), np.nan)
     rows = np.zeros(1, dtype=np.int64)
-    out, seen = np.zeros((1, 2)), np.zeros((1, 2))
-    add_rows(data, rows, rows, 0, 2, out, seen, 0)
-    least_of_rows(data, rows, rows, 0, 2, out, 0)
-    greatest_of_rows(data, rows, rows, 0, 2, out, 0)
-    copy_rows(data, rows, 0, 2, out, rows, 0)
-    percentile_points(data, np.ones(1), np.full(1, 50.0), np.zeros((1, 2)))
+    spans = np.array([[0, 2, 0, 1, out.ctypes.data, 0, 0, 0, 2]])
+    fold_spans(COUNT, spans, rows, rows, 0, 1, 0, out)
+    consolidate(out, 2, ADD, True, np.zeros(1, dtype=np.bool_), np.empty((1, 1)))
+    percentile_points(out, np.ones(1), np.full(1, 50.0), np.zeros((1, 2)))

@@ -6,6 +6,8 @@ none of these stands for its own name. `:s` and `:decode` steps are applied in t
 """
 
 import re
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +16,16 @@ from numpy.typing import NDArray
 
 from breakwater.metrics.language.durations import duration_text
 from breakwater.metrics.language.escapes import unescape
-from breakwater.metrics.language.expressions import DataExpression
+from breakwater.metrics.language.expressions import DataExpression, Expression
+from breakwater.metrics.language.named import NamedRewrite
+from breakwater.metrics.language.query import (
+    And,
+    Compare,
+    Equal,
+    Not,
+    Query,
+    Regex,
+)
 from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.language.variables import filled
 from breakwater.metrics.plan import tags_label
@@ -26,6 +37,88 @@ _LONGEST: Final = 1024
 _STATISTICS: Final = ("avg", "max", "min", "last", "total")
 
 Values = NDArray[np.float64]
+Pairs = frozenset[tuple[str, str]]
+
+
+def short_legends(expressions: tuple[Styled, ...]) -> tuple[Styled, ...]:
+    """The expressions with short legends for those that have none: what tells them apart.
+
+    Grouped lines are named by the values they are grouped by, others by their name or by the
+    values their queries do not share. Where that would name two expressions alike, more values
+    are added; where that does not help, an ungrouped one keeps the whole expression.
+    """
+    pairs = {at: _pairs_of(each.inner) for at, each in enumerate(expressions)}
+    pairs = {at: found for at, found in pairs.items() if found}
+    if not pairs:
+        return expressions
+    shared = frozenset.intersection(*pairs.values())
+    short, long = (
+        {
+            at: _short_text(expressions[at], found, shared, is_long=is_long)
+            for at, found in pairs.items()
+        }
+        for is_long in (False, True)
+    )
+    texts = {at: long[at] if at in _clashing(short) else text for at, text in short.items()}
+    for at in _clashing(texts):
+        texts[at] = short[at] if expressions[at].inner.grouping else ""
+    return tuple(
+        each.with_setting("legend", texts[at])
+        if texts.get(at) and each.get("legend") is None
+        else each
+        for at, each in enumerate(expressions)
+    )
+
+
+def _clashing(texts: dict[int, str]) -> set[int]:
+    counts = Counter(texts.values())
+    return {at for at, text in texts.items() if counts[text] > 1}
+
+
+def _short_text(styled: Styled, pairs: Pairs, shared: Pairs, *, is_long: bool) -> str:
+    own = dict(sorted((pairs - shared) or shared, key=lambda pair: (pair[0] != "name", pair)))
+    words = list(own.values()) if is_long or "name" not in own else [own["name"]]
+    grouping = [f"$({key})" for key in styled.inner.grouping]
+    if grouping:
+        words = [*words, *grouping] if is_long else grouping
+    offset = " (offset=$(atlas.offset))" if offset_of(styled) != "0w" else ""
+    return " ".join(words) + offset
+
+
+def _pairs_of(expression: Expression) -> Pairs:
+    """The tags that all data of an expression are asked for by."""
+    found = [frozenset(_conditions(query)) for query in _queries(expression)]
+    return frozenset.intersection(*found) if found else frozenset()
+
+
+def _queries(expression: Expression) -> Iterator[Query]:
+    if isinstance(expression, NamedRewrite):
+        if isinstance(expression.original, Query):
+            yield expression.original
+        else:
+            yield from _queries(expression.original)
+    elif isinstance(expression, DataExpression):
+        yield expression.query
+    else:
+        for name in expression.__struct_fields__:
+            value = getattr(expression, name)
+            if isinstance(value, Expression):
+                yield from _queries(value)
+
+
+def _conditions(query: Query) -> Iterator[tuple[str, str]]:
+    match query:
+        case And(left, right):
+            yield from _conditions(left)
+            yield from _conditions(right)
+        case Equal(key, value) | Compare(key, value):
+            yield key, value
+        case Regex(key, pattern):
+            yield key, pattern.source
+        case Not(inner) if not isinstance(inner, And | Not):
+            yield from ((key, f"!{value}") for key, value in _conditions(inner))
+        case _:
+            return
 
 
 def offset_of(styled: Styled) -> str:
@@ -35,12 +128,15 @@ def offset_of(styled: Styled) -> str:
 
 
 class Legend:
-    """Writes the legends of one styled expression's lines; one takes a few ms at the worst."""
+    """Writes the legends of one styled expression's lines; one takes a few ms at the worst.
+
+    `offset` is that of the expression, as text.
+    """
 
     def __init__(self, styled: Styled) -> None:
         self._template = styled.get("legend")
         self._steps = styled.get("sed")
-        self._offset = offset_of(styled)
+        self.offset = offset_of(styled)
         self._needs_statistics = "atlas." in f"{self._template}{self._steps}"
 
     def text(self, tags: dict[str, str], label: str | None, values: Values | None = None) -> str:
@@ -48,7 +144,7 @@ class Legend:
 
         Without `values`, statistics stand for their names.
         """
-        known = {**tags, "atlas.offset": self._offset}
+        known = {**tags, "atlas.offset": self.offset}
         if self._template is None:
             text = tags_label(known) if label is None else label
         else:
@@ -63,7 +159,8 @@ def statistics(values: Values) -> dict[str, str]:
     there = values[~np.isnan(values)]
     if not len(there):
         return {f"atlas.{name}": decimal_text(float("nan")) for name in _STATISTICS}
-    numbers = (there.mean(), there.max(), there.min(), there[-1], there.sum())
+    with np.errstate(all="ignore"):  # huge values add up to infinity
+        numbers = (there.mean(), there.max(), there.min(), there[-1], there.sum())
     return {
         f"atlas.{name}": decimal_text(float(number))
         for name, number in zip(_STATISTICS, numbers, strict=True)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from breakwater.metrics.language.expressions import DataExpression, Expression, GroupBy
 from breakwater.metrics.language.wrapped import Consolidated, Stateful
 from breakwater.metrics.plan import Plan, tags_label
-from breakwater.metrics.reading import load_kernels
+from breakwater.metrics.reading import fold_lines
+from breakwater.metrics.spans import ADD, COUNT, FOLDS
 from breakwater.metrics.whole import Intervals, LineKey, Summary
 from breakwater.metrics.window import Window
 
@@ -106,22 +107,13 @@ def folded(values: Array, function: str) -> Array:
 
     Lines are added one after the other, so a point does not depend on how many there are.
     """
-    kernels = load_kernels()
     points = values.shape[1]
-    rows = np.arange(len(values))
     groups = np.zeros(len(values), dtype=np.int64)
-    values = np.ascontiguousarray(values)
-    if function in ("min", "max"):
-        start = np.inf if function == "min" else -np.inf
-        out = np.full((1, points), start)
-        kernel = kernels.least_of_rows if function == "min" else kernels.greatest_of_rows
-        kernel(values, rows, groups, 0, points, out, 0)
-        return np.where(np.isnan(values).all(axis=0), np.nan, out[0])
-    total, count = np.zeros((1, points)), np.zeros((1, points))
-    kernels.add_rows(values, rows, groups, 0, points, total, count, 0)
-    if function == "count":
-        total = count
-    elif function == "avg":
-        with np.errstate(all="ignore"):
-            total = total / count
-    return np.where(count[0] > 0, total[0], np.nan)
+    out = np.full((1, points), np.nan)
+    fold_lines(FOLDS.get(function, ADD), values, groups, out)
+    if function == "avg":
+        count = np.full((1, points), np.nan)
+        fold_lines(COUNT, values, groups, count)
+        out /= count
+    line: Array = out[0]
+    return line

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 import structlog
 
 from breakwater.metrics.errors import NotDurableError
@@ -26,11 +27,16 @@ from breakwater.metrics.records import (
     Integers,
     Kind,
     Part,
+    Put,
+    SeriesTable,
     encode_definitions,
     encode_header,
+    encode_packed,
     encode_put,
+    encode_table,
     frame,
 )
+from breakwater.metrics.standing import Standing, encode_standing
 
 log = structlog.get_logger("breakwater.metrics")
 
@@ -38,6 +44,9 @@ SYNC_EVERY_S: Final = 1.0
 MOST_WAITING_BYTES: Final = 64 << 20
 _SEGMENT_BYTES: Final = 64 << 20
 _ENTRY_BYTES: Final = 64
+_POINT_BYTES: Final = 24
+_PACKED_FROM: Final = 64
+"""Datapoints of one column from which on they are packed, by the thread that writes them."""
 _DEFINITIONS_A_RECORD: Final = 4096
 _PROBE_BYTES: Final = 1 << 20
 
@@ -85,11 +94,16 @@ class _Entry(msgspec.Struct):
     kind: Kind = Kind.END
     parts: list[Part] = []
     definitions: list[Definition] = []
+    put: Put | None = None
     points: int = 0
     mark: Mark | None = None
 
     def frame(self) -> list[Part]:
-        parts = encode_definitions(self.definitions) if self.definitions else self.parts
+        parts = self.parts
+        if self.definitions:
+            parts = encode_definitions(self.definitions)
+        elif self.put is not None:
+            parts = encode_packed(self.put)
         return frame(self.kind, parts)
 
 
@@ -144,17 +158,44 @@ class WriteAheadLog:
             else:
                 self._append(_Entry(Kind.DEFINE, definitions=[definition]))
 
+    def define_all(self, series: SeriesTable) -> None:
+        """Queue the definitions of many series."""
+        parts = encode_table(series)
+        with self._changed:
+            if self._is_taking:
+                self._position += 1
+                self._queued_bytes += sum(map(len, parts)) + _ENTRY_BYTES
+                self._append(_Entry(Kind.DEFINE_TABLE, parts))
+
     def put(self, serials: Integers, slots: Integers | int, values: Floats) -> None:
-        """Queue datapoints; all three columns are equally long and not empty."""
+        """Queue datapoints; all three columns are equally long, not empty and not changed later."""
         if not self._is_taking or self._queued_bytes > 2 * MOST_WAITING_BYTES:
             with self._changed:
                 self._not_durable += len(serials)
+            return
+        count = len(serials)
+        if count >= _PACKED_FROM:
+            column = np.full(count, slots) if isinstance(slots, int) else slots
+            with self._changed:
+                self._position += 1
+                self._queued_bytes += _POINT_BYTES * count + _ENTRY_BYTES
+                put = Put(serials, column, values)
+                self._append(_Entry(Kind.PUT_PACKED, put=put, points=count))
             return
         for kind, parts in encode_put(serials, slots, values):
             with self._changed:
                 self._position += 1
                 self._queued_bytes += sum(map(len, parts)) + _ENTRY_BYTES
                 self._append(_Entry(kind, parts, points=len(serials)))
+
+    def stand(self, standing: Standing) -> None:
+        """Queue where the normalisation of series stands; after the datapoints it belongs to."""
+        for parts in encode_standing(standing):
+            with self._changed:
+                if self._is_taking and self._queued_bytes <= 2 * MOST_WAITING_BYTES:
+                    self._position += 1
+                    self._queued_bytes += sum(map(len, parts)) + _ENTRY_BYTES
+                    self._append(_Entry(Kind.STANDING, parts))
 
     def mark(self) -> Mark:
         """Begin a new segment here; raises NotDurableError while the log is failing."""

@@ -5,17 +5,20 @@ over time second, which reads every datapoint once; a minimum of maxima and its 
 consolidated series by series, in slices of rows so that memory stays bounded.
 """
 
-import time
-from types import ModuleType
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from breakwater.metrics.errors import QueryLimitError, QueryTimeoutError
+from breakwater.metrics.blocks import Directory, load_kernels
+from breakwater.metrics.deadline import Deadline
+from breakwater.metrics.errors import QueryLimitError
 from breakwater.metrics.language.expressions import All, DataExpression, GroupBy
+from breakwater.metrics.parallel import fold
 from breakwater.metrics.plan import Plan, Planner
-from breakwater.metrics.store import SeriesStore
+from breakwater.metrics.ports import Watcher
+from breakwater.metrics.settings import MetricsSettings
+from breakwater.metrics.spans import ADD, COPY, FOLDS, plain_span
 from breakwater.metrics.window import Window
 
 Array = NDArray[np.float64]
@@ -27,25 +30,28 @@ counts. An empty series over decades would else ask for more memory than the mac
 _BUCKETS_PER_POINT: Final = 40
 
 
-class Deadline:
-    """When a query has to be done; checked between blocks and between parts of a program."""
+class Stored(Protocol):
+    """What is read: a store, or what was read from elsewhere; rows are those of the planner."""
 
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
-        self._end_s = None if seconds is None else time.monotonic() + seconds
+    @property
+    def settings(self) -> MetricsSettings:
+        """Its step, and how much a query may ask for."""
+        ...
 
-    def check(self) -> None:
-        """Raise QueryTimeoutError when it has passed."""
-        if self._end_s is not None and time.monotonic() > self._end_s:
-            raise QueryTimeoutError(
-                f"the query took longer than {self._seconds} s; narrow it or its window"
-            )
+    @property
+    def watcher(self) -> Watcher | None:
+        """Who knows what is to be said of rows that are read."""
+        ...
+
+    def directory(self) -> Directory:
+        """Where the slots of all rows lie now."""
+        ...
 
 
 class Reader:
     """Reads data expressions from one store."""
 
-    def __init__(self, store: SeriesStore, planner: Planner) -> None:
+    def __init__(self, store: Stored, planner: Planner) -> None:
         self._store = store
         self._planner = planner
         self._settings = store.settings
@@ -55,6 +61,9 @@ class Reader:
     ) -> tuple[Plan, Array]:
         """The plan of the lines and their values, float64 [lines, points]."""
         plan = self._planner.plan(expression, deadline.check)
+        watcher = self._store.watcher
+        if watcher is not None and (text := watcher.notice(plan.rows)):
+            deadline.notice(text)
         data = expression.inner if isinstance(expression, GroupBy) else expression
         is_buckets = isinstance(expression, GroupBy) and "percentile" in expression.keys
         self._check_size(plan, window, "bucket counts" if is_buckets else "datapoints")
@@ -83,7 +92,7 @@ class Reader:
             values = self._gathered(plan, slice(None), window, deadline)
             return consolidated(values, window.multiple, by, plan.is_gauge)
         if window.multiple == 1 or by == kind:
-            folded, _ = self._folded(kind, plan, window, deadline)
+            folded = self._folded(kind, plan, window, deadline)
             return consolidated(folded, window.multiple, by)
         if kind in ("sum", "count") and by in ("sum", "avg"):
             return self._summed_over_time(kind, by, plan, window, deadline)
@@ -94,14 +103,14 @@ class Reader:
     ) -> Array:
         gauge_rows = np.flatnonzero(plan.is_gauge)
         if by == "sum" or not len(gauge_rows):
-            folded, _ = self._folded(kind, plan, window, deadline)
+            folded = self._folded(kind, plan, window, deadline)
             return consolidated(folded, window.multiple, by)
-        gauges, _ = self._folded(kind, plan, window, deadline, chosen=gauge_rows)
+        gauges = self._folded(kind, plan, window, deadline, chosen=gauge_rows)
         averaged = consolidated(gauges, window.multiple, by, np.ones(len(gauges), dtype=np.bool_))
         if len(gauge_rows) == len(plan.rows):
             return averaged
         rest = np.flatnonzero(~plan.is_gauge)
-        rates, _ = self._folded(kind, plan, window, deadline, chosen=rest)
+        rates = self._folded(kind, plan, window, deadline, chosen=rest)
         return _added(averaged, consolidated(rates, window.multiple, by))
 
     def _folded(
@@ -112,86 +121,45 @@ class Reader:
         deadline: Deadline,
         *,
         chosen: NDArray[np.intp] | None = None,
-    ) -> tuple[Array, Array]:
+    ) -> Array:
         """Rows folded into lines at the store's own step, [lines, points * multiple]."""
-        kernels = load_kernels()
         rows = plan.rows if chosen is None else plan.rows[chosen]
         groups = plan.groups if chosen is None else plan.groups[chosen]
         first, last = window.grid()
-        shape = (len(plan.tags), last - first + 1)
-        folded = np.full(shape, _START[kind])
-        seen = np.zeros(shape if kind in ("sum", "count") else (0, 0))
-        for part in self._store.stretches(rows, first, last):
-            deadline.check()
-            owners = groups[part.owners]
-            if kind == "min":
-                kernels.least_of_rows(
-                    part.data, part.rows, owners, part.first, part.last, folded, part.at
-                )
-            elif kind == "max":
-                kernels.greatest_of_rows(
-                    part.data, part.rows, owners, part.first, part.last, folded, part.at
-                )
-            else:
-                kernels.add_rows(
-                    part.data, part.rows, owners, part.first, part.last, folded, seen, part.at
-                )
-        if kind == "count":
-            return np.where(seen > 0, seen, np.nan), seen
-        if kind == "sum":
-            folded[seen == 0] = np.nan
-        else:
-            folded[np.isinf(folded)] = np.nan
-        return folded, seen
+        folded = np.full((len(plan.tags), last - first + 1), np.nan)
+        directory = self._store.directory()
+        fold(FOLDS[kind], directory, rows, groups, (first, last), folded, deadline)
+        return folded
 
     def _by_series(
         self, kind: str, by: str, plan: Plan, window: Window, deadline: Deadline
     ) -> Array:
-        kernels = load_kernels()
-        shape = (len(plan.tags), window.points)
-        folded, seen = np.full(shape, _START[kind]), np.zeros(shape)
+        folded = np.full((len(plan.tags), window.points), np.nan)
         width = window.points * window.multiple
         at_once = max(_SLICE_VALUES // width, 1)
         for start in range(0, len(plan.rows), at_once):
             taken = slice(start, start + at_once)
             gathered = self._gathered(plan, taken, window, deadline)
             values = consolidated(gathered, window.multiple, by)
-            rows = np.arange(len(values))
-            groups = plan.groups[taken]
-            if kind == "min":
-                kernels.least_of_rows(values, rows, groups, 0, window.points, folded, 0)
-            elif kind == "max":
-                kernels.greatest_of_rows(values, rows, groups, 0, window.points, folded, 0)
-            else:
-                kernels.add_rows(values, rows, groups, 0, window.points, folded, seen, 0)
-        if kind == "count":
-            return np.where(seen > 0, seen, np.nan)
-        folded[(seen == 0) if kind == "sum" else np.isinf(folded)] = np.nan
+            fold_lines(FOLDS[kind], values, plan.groups[taken], folded)
         return folded
 
     def _gathered(self, plan: Plan, taken: slice, window: Window, deadline: Deadline) -> Array:
         """A copy of rows at the store's own step, [rows, points * multiple]."""
-        kernels = load_kernels()
         rows = plan.rows[taken]
         first, last = window.grid()
         values = np.full((len(rows), last - first + 1), np.nan)
-        places = np.arange(len(rows))
-        for part in self._store.stretches(rows, first, last):
-            deadline.check()
-            kernels.copy_rows(
-                part.data, part.rows, part.first, part.last, values, places[part.owners], part.at
-            )
+        directory = self._store.directory()
+        fold(COPY, directory, rows, np.arange(len(rows)), (first, last), values, deadline)
         return values
 
 
-_START: Final = {"sum": 0.0, "count": 0.0, "min": np.inf, "max": -np.inf}
-
-
-def load_kernels() -> ModuleType:
-    """The compiled loops; numba is imported when they are first needed."""
-    from breakwater.metrics import kernels  # noqa: PLC0415 - numba costs 0.6 s to import
-
-    return kernels
+def fold_lines(how: int, values: Array, groups: NDArray[np.int64], out: Array) -> None:
+    """Fold lines [n, points] into those of `out` that `groups` names; NaN there is no value yet."""
+    values = np.ascontiguousarray(values)
+    spans = np.array([plain_span(values)])
+    rows = np.arange(len(values))
+    load_kernels().fold_spans(how, spans, rows, groups, 0, values.shape[1] - 1, 0, out)
 
 
 def consolidated(
@@ -204,21 +172,12 @@ def consolidated(
     """
     if multiple == 1:
         return values
-    parts = values.reshape(len(values), values.shape[1] // multiple, multiple)
-    count = (~np.isnan(parts)).sum(axis=2)
-    with np.errstate(all="ignore"):
-        if by == "min":
-            result = np.where(np.isnan(parts), np.inf, parts).min(axis=2, initial=np.inf)
-        elif by == "max":
-            result = np.where(np.isnan(parts), -np.inf, parts).max(axis=2, initial=-np.inf)
-        else:
-            result = np.where(np.isnan(parts), 0.0, parts).sum(axis=2)
-        if by == "avg":
-            divisor = np.full(count.shape, float(multiple))
-            if is_gauge is not None:
-                divisor[is_gauge] = count[is_gauge]
-            result = result / divisor
-    return np.where(count > 0, result, np.nan)
+    out = np.empty((len(values), values.shape[1] // multiple))
+    by_count = np.zeros(len(values), dtype=np.bool_) if is_gauge is None else is_gauge
+    how = FOLDS.get(by, ADD)
+    values = np.ascontiguousarray(values)
+    load_kernels().consolidate(values, multiple, how, by == "avg", by_count, out)
+    return out
 
 
 def _added(left: Array, right: Array) -> Array:

@@ -6,24 +6,27 @@ twice, so a value whose series was lost is dropped, never given to another.
 """
 
 import struct
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from breakwater.metrics.errors import SeriesLimitError
 from breakwater.metrics.files import LOG_MAGIC, log_path, numbers
+from breakwater.metrics.index import TagTable
 from breakwater.metrics.records import (
-    Definition,
     Frames,
     Kind,
     Put,
     decode_definitions,
     decode_header,
     decode_put,
+    decode_table,
 )
+from breakwater.metrics.rows import ROW_MASK
 from breakwater.metrics.snapshot import DamagedFileError, Grid, Snapshot, read_snapshot
+from breakwater.metrics.standing import Standing, decode_standing
 from breakwater.metrics.store import SeriesStore
 
 _BEHIND = 4096
@@ -65,7 +68,7 @@ def recover(store: SeriesStore, grid: Grid, now_ms: int) -> Recovered:
         image = snapshot.image
         store.restore(image)
         serials = _Serials(int(image.serials.min(initial=image.next_serial)))
-        serials.add_all(image.serials, image.tags.rows)
+        serials.add_all(image.serials, store.rows.handles(image.tags.rows))
     replay = _Replay(store, serials, problems)
     segments = [number for number in numbers(grid.folder, "log") if number >= first]
     for position, number in enumerate(segments):
@@ -112,16 +115,12 @@ class _Serials:
         self._handles = np.zeros(1 << 16, dtype=np.int64)
 
     def add_all(self, serials: NDArray[np.int64], handles: NDArray[np.int64]) -> None:
-        """Enter many serials at once."""
+        """Enter serials; one below the base belongs to a series that is gone."""
+        is_kept = serials >= self._base
+        serials, handles = serials[is_kept], handles[is_kept]
         if len(serials):
             self._fit(int(serials.max()))
             self._handles[serials - self._base] = handles + 1
-
-    def add(self, serial: int, handle: int) -> None:
-        """Enter one serial; one below the base belongs to a series that is gone."""
-        if serial >= self._base:
-            self._fit(serial)
-            self._handles[serial - self._base] = handle + 1
 
     def handles(self, serials: NDArray[np.int64]) -> NDArray[np.int64]:
         """The handles of serials, -1 where unknown."""
@@ -145,6 +144,7 @@ class _Replay:
         self._store = store
         self._serials = serials
         self._problems = problems
+        self._step_ms = store.settings.step_ms
         self.datapoints = self.orphans = self.cut_bytes = self.read_bytes = 0
 
     def segment(self, grid: Grid, number: int) -> None:
@@ -175,16 +175,29 @@ class _Replay:
 
     def _apply(self, kind: Kind, payload: memoryview) -> None:
         if kind is Kind.DEFINE:
-            for definition in decode_definitions(payload):
-                self._define(definition)
-        elif kind in (Kind.PUT, Kind.PUT_SCATTERED):
+            definitions = decode_definitions(payload)
+            columns = np.array([each[:2] for each in definitions], dtype=np.int64).reshape(-1, 2)
+            tags = [each.tags for each in definitions]
+            self._define(columns[:, 0].copy(), columns[:, 1].copy(), tags)
+        elif kind is Kind.DEFINE_TABLE:
+            series = decode_table(payload)
+            serials = series.first_serial + np.arange(len(series.lines))
+            last_slots = np.full(len(serials), series.last_slot)
+            self._define(serials, last_slots, TagTable(series.pairs, series.lines))
+        elif kind in (Kind.PUT, Kind.PUT_SCATTERED, Kind.PUT_PACKED):
             self._put(decode_put(kind, payload))
+        elif kind is Kind.STANDING:
+            self._stand(decode_standing(payload))
 
-    def _define(self, definition: Definition) -> None:
-        try:
-            self._serials.add(definition.serial, self._store.redefine(definition))
-        except SeriesLimitError:
-            self._store.skip_serials(definition.serial)  # its datapoints count as orphans
+    def _define(
+        self,
+        serials: NDArray[np.int64],
+        last_slots: NDArray[np.int64],
+        tags: Sequence[Mapping[str, str]] | TagTable,
+    ) -> None:
+        handles = self._store.redefine(serials, last_slots, tags)
+        has_room = handles >= 0  # datapoints of the others count as orphans
+        self._serials.add_all(serials[has_room], handles[has_room])
 
     def _put(self, put: Put) -> None:
         handles = self._serials.handles(put.serials)
@@ -194,5 +207,14 @@ class _Replay:
             handles, slots, values = handles[is_known], slots[is_known], values[is_known]
             self._store.skip_serials(int(put.serials.max()))
         kept = self._store.replay(handles, slots, values) if len(handles) else 0
+        is_fresh = self._store.rows.is_fresh(handles)
+        rows, stamps_ms = handles[is_fresh] & ROW_MASK, slots[is_fresh] * self._step_ms
+        self._store.standings.reach(rows, stamps_ms)
         self.datapoints += kept
         self.orphans += len(put.serials) - kept
+
+    def _stand(self, standing: Standing) -> None:
+        handles = self._serials.handles(standing.keys)
+        is_fresh = (handles >= 0) & self._store.rows.is_fresh(handles)
+        known = standing.of(is_fresh)
+        self._store.standings.restore(known._replace(keys=handles[is_fresh] & ROW_MASK))

@@ -4,7 +4,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from breakwater.metrics.archive.archive import ArchiveStats
+from breakwater.metrics.class_store import ClassStats
 from breakwater.metrics.durability import DurabilityStats
+from breakwater.metrics.limiter import LimiterStats
+from breakwater.metrics.normalizing import NormalizingStats
 
 Values = NDArray[np.float64]
 
@@ -23,12 +27,16 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Expression(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """The answer to one expression of a program, in the order of the program."""
+    """The answer to one expression of a program, in the order of the program.
+
+    `offset` is how much earlier all its data were read, `0w` for not at all.
+    """
 
     text: str
     settings: dict[str, str]
     lines: list[Line]
     grouping: list[str]
+    offset: str = "0w"
 
 
 class QueryResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -36,16 +44,21 @@ class QueryResult(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     start_ms is the first stamp, which is the END of the first interval; every line has n values,
     stamped start_ms, start_ms + step_ms, ... `lines` is all expressions' lines in order.
+    `notices` are remarks for whoever asked.
     """
 
     start_ms: int
     step_ms: int
     lines: list[Line]
     expressions: list[Expression]
+    notices: list[str] = []
 
 
 class MetricsStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The engine about itself; counts are since the start. durability: None when in memory only."""
+    """The engine about itself; counts are since the start. durability: None when in memory only.
+
+    Numbers are those of full resolution; `classes` are the coarser ones.
+    """
 
     series: int
     rows: int
@@ -63,3 +76,7 @@ class MetricsStats(msgspec.Struct, frozen=True, kw_only=True):
     failed_queries: int
     latest_complete_ms: int
     durability: DurabilityStats | None = None
+    normalizing: NormalizingStats | None = None
+    limiter: LimiterStats | None = None
+    classes: dict[str, ClassStats] = {}
+    archive: ArchiveStats | None = None

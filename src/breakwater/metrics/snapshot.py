@@ -1,8 +1,9 @@
 """Snapshots: the whole store in a few files, so that the log before them can go.
 
-A block that takes no more writes is written once, into a file of its own, packed as it is in
-memory. The snapshot file names those files and holds the rest: series with their tags, and the
-two blocks that still take writes. Format: docs/formats/metrics-log.md.
+A block that takes no more writes is written once, into a file of its own, packed by pcodec, which
+makes it smaller than it is in memory. The snapshot file names those files and holds the rest:
+series with their tags, and the two blocks that still take writes.
+Format: docs/formats/metrics-log.md.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,13 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pcodec import ChunkConfig, standalone
 
-from breakwater.metrics.blocks import (
-    SEGMENT_ROWS,
-    PackedBlock,
-    RawBlock,
-    pack_rows,
-    row_segments,
-)
+from breakwater.metrics.blocks import SEGMENT_ROWS, Array, PackedBlock, RawBlock
 from breakwater.metrics.files import (
     BLOCK_MAGIC,
     SNAPSHOT_MAGIC,
@@ -29,6 +24,7 @@ from breakwater.metrics.files import (
     write_whole,
 )
 from breakwater.metrics.index import IndexImage
+from breakwater.metrics.ports import StoreImage
 from breakwater.metrics.records import (
     Frames,
     Header,
@@ -38,7 +34,8 @@ from breakwater.metrics.records import (
     encode_header,
     frame,
 )
-from breakwater.metrics.store import StoreImage
+from breakwater.metrics.segments import decode_segment, encode_segment, unpack_column
+from breakwater.metrics.standing import EXTRAS, Standing
 
 _CONFIG: Final = ChunkConfig(compression_level=4)
 _BLOCK: Final = msgspec.msgpack.Decoder(tuple[int, int, int])
@@ -53,6 +50,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     series: int
     width: int
     files: dict[int, str]
+    extras: int = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,13 +142,14 @@ def _file(header: Header, parts: Iterator[Part]) -> Iterator[Part]:
 
 
 def _snapshot_parts(image: StoreImage, files: dict[int, str]) -> Iterator[Part]:
-    tags = image.tags
+    tags, standing = image.tags, image.standing
     state = State(
         newest=image.newest,
         next_serial=image.next_serial,
         series=len(tags.rows),
         width=tags.table.shape[1],
         files=files,
+        extras=0 if standing is None else int(standing.is_extra.sum()),
     )
     yield from frame(Kind.STATE, [msgspec.msgpack.encode(state)])
     yield from frame(Kind.ROWS, [_packed(tags.rows)])
@@ -158,35 +157,66 @@ def _snapshot_parts(image: StoreImage, files: dict[int, str]) -> Iterator[Part]:
     yield from frame(Kind.LAST, [_packed(image.last_slots)])
     yield from frame(Kind.PAIRS, [msgspec.msgpack.encode(tags.pairs)])
     yield from frame(Kind.TABLE, [_packed(np.ascontiguousarray(tags.table.T))])
+    if standing is not None:
+        yield from frame(Kind.STAMPS, [_packed(standing.last_ms)])
+        yield from frame(Kind.EXTRAS, _extras_parts(standing))
     for number in sorted(open_blocks(image)):
         yield from _block_parts(image.blocks[number], tags.rows)
 
 
 def _block_parts(block: RawBlock | PackedBlock, rows: NDArray[np.int64] | None) -> Iterator[Part]:
     """One block; only `rows` of it when they are given, which then is still written to."""
-    if isinstance(block, RawBlock) and rows is None:
-        block = PackedBlock.of(block)
-    slots = block.data.shape[1] if isinstance(block, RawBlock) else block.slots
-    head = msgspec.msgpack.encode((block.number, block.rows, slots))
+    held = block.rows
+    head = msgspec.msgpack.encode((block.number, held, block.slots))
     yield from frame(Kind.BLOCK, [head])
-    if isinstance(block, PackedBlock):
-        segments: Iterator[bytes | None] = iter(block.segments)
-    else:
-        assert rows is not None
-        segments = _chosen_segments(block, rows)
-    for position, packed in enumerate(segments):
+    for position in range(held // SEGMENT_ROWS):
+        values = block.segment(position)
+        packed = encode_segment(values if rows is None else _kept_rows(values, position, rows))
         if packed is not None:
-            yield from frame(Kind.SEGMENT, [position.to_bytes(4, "little"), packed])
+            yield from frame(Kind.SORTED_SEGMENT, [position.to_bytes(4, "little"), packed])
 
 
-def _chosen_segments(block: RawBlock, rows: NDArray[np.int64]) -> Iterator[bytes | None]:
-    for position, values in enumerate(row_segments(block)):
-        first = position * SEGMENT_ROWS
-        low, high = np.searchsorted(rows, (first, first + SEGMENT_ROWS))
-        chosen = rows[low:high] - first
-        kept = np.full_like(values, np.nan)
-        kept[chosen] = values[chosen]
-        yield pack_rows(kept)
+def _kept_rows(values: Array, position: int, rows: NDArray[np.int64]) -> Array:
+    first = position * SEGMENT_ROWS
+    low, high = np.searchsorted(rows, (first, first + SEGMENT_ROWS))
+    chosen = rows[low:high] - first
+    kept = np.full_like(values, np.nan)
+    kept[chosen] = values[chosen]
+    return kept
+
+
+def _segment_of(kind: Kind, packed: memoryview, slots: int) -> Array:
+    """Rows [1024, slots]; raises DamagedFileError."""
+    try:
+        if kind is Kind.SORTED_SEGMENT:
+            return decode_segment(packed, slots)
+        values = unpack_column(packed, np.float64, SEGMENT_ROWS * slots)
+    except ValueError as error:
+        raise DamagedFileError(f"a segment is damaged: {error}") from error
+    return values.reshape(SEGMENT_ROWS, slots)
+
+
+def _extras_parts(standing: Standing) -> list[Part]:
+    """Which series have more than a stamp, by place, and what: columns as they are."""
+    places = np.flatnonzero(standing.is_extra).astype("<i8")
+    return [places.tobytes(), standing.extras.T.astype("<f8").tobytes()]
+
+
+def _standing(
+    rows: NDArray[np.int64], state: State, sections: Mapping[Kind, memoryview]
+) -> Standing | None:
+    """Where series stand; None in a snapshot from before there was such a thing."""
+    if Kind.STAMPS not in sections:
+        return None
+    last_ms = _unpacked(sections[Kind.STAMPS], np.int64, len(rows))
+    columns, count = sections[Kind.EXTRAS], state.extras
+    places = np.frombuffer(columns, dtype="<i8", count=count)
+    found = np.frombuffer(columns, dtype="<f8", count=EXTRAS * count, offset=8 * count)
+    if count and not 0 <= places.min() <= places.max() < len(rows):
+        raise ValueError("a place without a series")
+    is_extra = np.zeros(len(rows), dtype=np.bool_)
+    is_extra[places] = True
+    return Standing(rows, last_ms, is_extra, found.reshape(EXTRAS, count).T)
 
 
 def _packed(values: NDArray[Any]) -> bytes:  # Any: each column has its own integer type
@@ -225,21 +255,25 @@ def _read(grid: Grid, path: Path, magic: bytes, number: int) -> list[tuple[Kind,
 
 
 def _blocks(frames: list[tuple[Kind, memoryview]], slots: int) -> dict[int, RawBlock | PackedBlock]:
-    """The blocks in a file, packed."""
+    """The blocks in a file, packed as they are in memory."""
     found: dict[int, RawBlock | PackedBlock] = {}
-    segments: list[bytes | None] = []
-    heads: list[tuple[int, int, list[bytes | None]]] = []
+    segments: dict[int, tuple[Kind, memoryview]] = {}
+    heads: list[tuple[int, int, dict[int, tuple[Kind, memoryview]]]] = []
     for kind, payload in frames:
         if kind is Kind.BLOCK:
             number, rows, width = _BLOCK.decode(payload)
             if width != slots:
                 raise DamagedFileError(f"block {number} has {width} slots")
-            segments = [None] * -(-rows // SEGMENT_ROWS)
+            segments = {}
             heads.append((number, rows, segments))
-        elif kind is Kind.SEGMENT:
-            segments[int.from_bytes(payload[:4], "little")] = bytes(payload[4:])
+        elif kind in (Kind.SEGMENT, Kind.SORTED_SEGMENT):
+            segments[int.from_bytes(payload[:4], "little")] = kind, payload[4:]
     for number, rows, packed in heads:
-        found[number] = PackedBlock(number=number, rows=rows, slots=slots, segments=packed)
+        unpacked = (
+            _segment_of(*packed[position], slots) if position in packed else None
+            for position in range(-(-rows // SEGMENT_ROWS))
+        )
+        found[number] = PackedBlock.of_segments(number, unpacked, rows=rows, slots=slots)
     return found
 
 
@@ -250,15 +284,17 @@ def _image(
 ) -> StoreImage:
     count, width = state.series, state.width
     table = _unpacked(sections[Kind.TABLE], np.int32, count * width).reshape(width, count).T
+    rows = _unpacked(sections[Kind.ROWS], np.int64, count)
     return StoreImage(
         newest=state.newest,
         next_serial=state.next_serial,
         tags=IndexImage(
-            rows=_unpacked(sections[Kind.ROWS], np.int64, count),
+            rows=rows,
             table=table,
             pairs=_PAIRS.decode(sections[Kind.PAIRS]),
         ),
         serials=_unpacked(sections[Kind.SERIALS], np.int64, count),
         last_slots=_unpacked(sections[Kind.LAST], np.int64, count),
         blocks=blocks,
+        standing=_standing(rows, state, sections),
     )

@@ -36,6 +36,14 @@ def check_primary_step(step_ms: int) -> None:
         raise InvalidStepError(f"step of {step_ms} ms is not allowed; allowed: {allowed} seconds")
 
 
+def check_stored_step(step_ms: int) -> None:
+    """Raise InvalidStepError unless a store may have `step_ms`: classes may be longer than 60 s."""
+    if step_ms > 60_000:
+        check_query_step(step_ms, 1)
+    else:
+        check_primary_step(step_ms)
+
+
 def check_query_step(step_ms: int, primary_ms: int) -> None:
     """Raise InvalidStepError unless a query over data of `primary_ms` may use `step_ms`."""
     is_listed = step_ms in STEPS_MS or (step_ms > 0 and step_ms % DAY_MS == 0)

@@ -8,6 +8,7 @@ costs one walk for itself and one for each such word.
 
 from collections.abc import Iterator
 
+from breakwater.metrics.deadline import Deadline
 from breakwater.metrics.errors import QueryValueError
 from breakwater.metrics.evaluate import Evaluation, intervals_of
 from breakwater.metrics.language.expressions import Expression
@@ -15,7 +16,7 @@ from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.language.wrapped import Consolidated, Filtered, Ranked, Statistic
 from breakwater.metrics.lines import Lines
 from breakwater.metrics.memory import Memory
-from breakwater.metrics.reading import Deadline, Reader
+from breakwater.metrics.tiers import Readable
 from breakwater.metrics.whole import Intervals, Summary
 from breakwater.metrics.window import Window
 
@@ -32,7 +33,7 @@ class Stretches:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: Readable,
         whole: Window,
         deadline: Deadline,
         max_points: int,

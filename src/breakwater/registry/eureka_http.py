@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from breakwater.model import BreakwaterError, InvalidInputError
 from breakwater.registry.answers import Answer, Answers, Form
-from breakwater.registry.body import codec_of_body, unpacked_body
+from breakwater.registry.body import codec_of_body
 from breakwater.registry.errors import (
     InvalidInstanceError,
     PayloadTooLargeError,
@@ -23,7 +23,7 @@ from breakwater.registry.errors import (
 from breakwater.registry.fields import integer_of, text_map_of, word_of
 from breakwater.registry.instance_info import InstanceStatus
 from breakwater.registry.registry import Registry
-from breakwater.web import BodyTooLargeError
+from breakwater.web import BodyTooLargeError, unpacked_body
 
 BASES: Final = ("/eureka/v2", "/eureka")
 """Where the protocol is served: Netflix's own place and that of Spring Cloud."""

@@ -16,8 +16,11 @@ from breakwater.model import InstanceView
 from breakwater.registry.errors import InvalidInstanceError
 from breakwater.registry.eureka_http import EurekaEndpoints, status_of
 from breakwater.registry.fields import integer_of, shown
+from breakwater.registry.operations import operations
 from breakwater.registry.registry import Registry
 from breakwater.web import answering_errors
+
+__all__ = ["operations", "routes"]
 
 _ENCODER: Final = msgspec.json.Encoder()
 

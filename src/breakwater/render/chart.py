@@ -15,7 +15,7 @@ Values = npt.NDArray[np.float64]
 
 SMALLEST: Final = (240, 120)
 LARGEST: Final = (8_000, 8_000)
-_LATEST_MS: Final = 253_402_300_799_000  # the end of the year 9999, where calendars stop
+LATEST_MS: Final = 253_402_300_799_000  # the end of the year 9999, where calendars stop
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -90,7 +90,7 @@ def check_chart(chart: Chart) -> None:
             f"chart '{chart.title}': times_ms must be one row of integers, "
             f"is {times.ndim}-dimensional {times.dtype}"
         )
-    if times.size and (times[0] < 0 or times[-1] > _LATEST_MS or np.any(np.diff(times) <= 0)):
+    if times.size and (times[0] < 0 or times[-1] > LATEST_MS or np.any(np.diff(times) <= 0)):
         raise ChartError(f"chart '{chart.title}': times_ms must ascend within 1970 to 9999")
     for series in chart.series:
         _check_series(chart, series)

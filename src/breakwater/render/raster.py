@@ -6,6 +6,7 @@ from typing import Final
 from breakwater.render.errors import PictureSizeError, RenderError
 from breakwater.render.fonts import font_files
 
+FAMILY: Final = "Roboto"
 _MOST_PIXELS: Final = 64_000_000
 _SIDES: Final = re.compile(r'<svg[^>]*? width="([0-9.]+)"[^>]*? height="([0-9.]+)"')
 
@@ -18,6 +19,23 @@ def png(svg: str, scale: float = 2.0) -> bytes:
     """
     import resvg_py  # noqa: PLC0415 - whoever only writes SVG does not pay for the rasteriser
 
+    width, height = pixels_of(svg, scale)
+    try:
+        return resvg_py.svg_to_bytes(
+            svg_string=svg,
+            width=width,
+            height=height,
+            skip_system_fonts=True,
+            font_files=font_files(),
+            font_family=FAMILY,
+            sans_serif_family=FAMILY,
+        )
+    except ValueError as reason:
+        raise RenderError(f"the SVG could not be drawn: {reason}") from reason
+
+
+def pixels_of(svg: str, scale: float) -> tuple[int, int]:
+    """Width and height of the picture in pixels; raises PictureSizeError, RenderError."""
     found = _SIDES.search(svg)
     if found is None:
         raise RenderError("the text is not one of our SVG documents: it states no width and height")
@@ -27,15 +45,4 @@ def png(svg: str, scale: float = 2.0) -> bytes:
             f"scale {scale:g} makes {width:.0f} x {height:.0f} pixels; "
             f"allowed: up to {_MOST_PIXELS} in all"
         )
-    try:
-        return resvg_py.svg_to_bytes(
-            svg_string=svg,
-            width=round(width),
-            height=round(height),
-            skip_system_fonts=True,
-            font_files=font_files(),
-            font_family="Roboto",
-            sans_serif_family="Roboto",
-        )
-    except ValueError as reason:
-        raise RenderError(f"the SVG could not be drawn: {reason}") from reason
+    return round(width), round(height)

@@ -62,3 +62,16 @@ def _shortened(text: str, kept: int) -> str:
         return text[:kept].rstrip() + ELLIPSIS
     tail = kept // 3
     return text[: kept - tail].rstrip() + ELLIPSIS + text[-tail:].lstrip()
+
+
+def wrap(text: str, limit: float, size: float, *, most: int) -> list[str]:
+    """The text in at most `most` lines of at most `limit` pixels; the last is elided."""
+    lines: list[str] = []
+    rest = text.split()
+    while rest and len(lines) < most - 1:
+        taken = 1
+        while taken < len(rest) and width(" ".join(rest[: taken + 1]), size) <= limit:
+            taken += 1
+        lines.append(elide(" ".join(rest[:taken]), limit, size))
+        rest = rest[taken:]
+    return [*lines, elide(" ".join(rest), limit, size)] if rest else lines

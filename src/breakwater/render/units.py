@@ -1,13 +1,13 @@
 """Numbers as people read them: `1.25k`, `12.3 ms`, `99.2%`, `1.5 MiB`, `42/s`."""
 
 import math
-from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
 
-UnitName = Literal["number", "per_second", "seconds", "ratio", "percent", "bytes"]
-"""What a value counts. `ratio` is 0 to 1 and `percent` 0 to 100; both are written with `%`."""
+UnitName = Literal["number", "per_second", "seconds", "ratio", "percent", "bytes", "binary"]
+"""What a value counts. `ratio` is 0 to 1 and `percent` 0 to 100; both are written with `%`.
+`binary` is a plain number whose prefixes are powers of 1024."""
 
 NO_VALUE: Final = "\u2013"
 
@@ -21,7 +21,7 @@ class Scale(msgspec.Struct, frozen=True):
 
 _COUNTS: Final = tuple(
     Scale(10.0**power, name)
-    for power, name in zip(range(0, 16, 3), ("", "k", "M", "G", "T", "P"), strict=True)
+    for power, name in zip(range(0, 19, 3), ("", "k", "M", "G", "T", "P", "E"), strict=True)
 )
 _SCALES: Final[dict[UnitName, tuple[Scale, ...]]] = {
     "number": _COUNTS,
@@ -39,9 +39,18 @@ _SCALES: Final[dict[UnitName, tuple[Scale, ...]]] = {
     "percent": (Scale(1.0, "%"),),
     "bytes": tuple(
         Scale(1024.0**power, name)
-        for power, name in enumerate((" B", " KiB", " MiB", " GiB", " TiB"))
+        for power, name in enumerate((" B", " KiB", " MiB", " GiB", " TiB", " PiB"))
+    ),
+    "binary": tuple(
+        Scale(1024.0**power, name)
+        for power, name in enumerate(("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))
     ),
 }
+
+
+def scales_of(unit: UnitName) -> tuple[Scale, ...]:
+    """The scales of a unit, from the finest to the coarsest."""
+    return _SCALES[unit]
 
 
 def scale_of(unit: UnitName, magnitude: float) -> Scale:
@@ -59,26 +68,6 @@ def format_value(value: float, unit: UnitName = "number") -> str:
         return NO_VALUE
     scale = scale_of(unit, abs(value))
     return _three_digits(value / scale.factor) + scale.suffix
-
-
-def format_axis(ticks: Sequence[float], unit: UnitName) -> list[str]:
-    """Labels of an axis: one scale and one number of decimals for all of them."""
-    magnitude = max((abs(tick) for tick in ticks), default=0.0)
-    scale = scale_of(unit, magnitude)
-    scaled = [tick / scale.factor for tick in ticks]
-    if magnitude / scale.factor >= 1e6 or 0 < magnitude / scale.factor < 1e-4:
-        return [f"{value:.3g}{scale.suffix}" for value in scaled]
-    decimals = next(
-        (
-            count
-            for count in range(7)
-            if all(
-                abs(value - round(value, count)) <= 1e-6 * (abs(value) + 1e-9) for value in scaled
-            )
-        ),
-        6,
-    )
-    return ["0" if value == 0 else f"{value:.{decimals}f}{scale.suffix}" for value in scaled]
 
 
 def _three_digits(value: float) -> str:

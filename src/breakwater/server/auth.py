@@ -12,6 +12,7 @@ import binascii
 import hmac
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
@@ -47,10 +48,14 @@ RULES: Final = (
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """May the request pass: `status` is 200, 401 or 403, and `message` says why not."""
+    """May the request pass: `status` is 200, 401 or 403, and `message` says why not.
+
+    `holder` is the name of the token it came with, if one was asked for.
+    """
 
     status: int
     message: str = ""
+    holder: str = ""
 
 
 _PASS: Final = Verdict(status=200)
@@ -87,7 +92,7 @@ class Doorkeeper:
                 message=f"{method} {path} needs role {needed}; "
                 f"the token '{holder.name}' has role {holder.role}",
             )
-        return _PASS
+        return Verdict(status=200, holder=holder.name)
 
     def _holder(self, presented: str) -> Token | None:
         digest = digest_of(presented)
@@ -124,17 +129,21 @@ def presented_token(headers: Headers) -> str | None:
 
 def _local_only(headers: Headers) -> Verdict:
     host = _name_in(f"//{headers.get('host', '')}")
-    if host and not is_loopback(host):
+    if host and not _is_here(host):
         return Verdict(
             status=403,
             message=f"host '{host}' is not this machine; set tokens to serve other names",
         )
     origin = headers.get("origin")
-    if origin is not None and not is_loopback(_name_in(origin)):
+    if origin is not None and not _is_here(_name_in(origin)):
         return Verdict(status=403, message=f"pages from {origin} may not call this server")
     return _PASS
 
 
+_is_here: Final = lru_cache(maxsize=256)(is_loopback)
+
+
+@lru_cache(maxsize=256)
 def _name_in(address: str) -> str:
     """The host name in an address; one that cannot be read stands for itself, and is no name."""
     try:

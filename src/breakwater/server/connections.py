@@ -110,6 +110,18 @@ class BoundedConnection(HttpToolsProtocol):
         super().on_response_complete()
         self._watch_reader()
 
+    def pause_writing(self) -> None:
+        """More waits to be read than is kept for a reader; see that somebody reads."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """The reader has read."""
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
+        super().resume_writing()
+
     def send_400_response(self, msg: str) -> None:
         """Say what is wrong in the shape of all errors."""
         self._refuse(

@@ -14,12 +14,14 @@ import structlog
 from breakwater import __version__
 from breakwater.chaos import Chaos, UndoFailedError
 from breakwater.incidents import Triage, Watcher
-from breakwater.ingest import LineAggregator, Publisher, UdpLineServer
+from breakwater.ingest import LineAggregator, Publisher, RemoteWriter, UdpLineServer
 from breakwater.journal import Journal
 from breakwater.metrics import MetricsEngine
+from breakwater.metrics.http import QueryQueue
 from breakwater.model import Clock
 from breakwater.registry import Registry
 from breakwater.server.errors import DataFolderError
+from breakwater.server.footprint import Footprint
 from breakwater.server.selfwatch import SelfWatch
 from breakwater.server.settings import Settings
 from breakwater.server.tasks import Loop
@@ -79,8 +81,11 @@ class Platform:
         self.journal = Journal(self.database, clock)
         self.chaos = self._open_chaos()
         self.engine = self._open_engine()
+        self.footprint = Footprint(clock)
+        self.queries = QueryQueue(self.engine)
         self.aggregator = LineAggregator(settings.ingest, self.engine, clock)
         self.publisher = Publisher(settings.ingest, self.engine, clock)
+        self.remote_writer = RemoteWriter(settings.ingest, self.engine, clock)
         self.udp = UdpLineServer(settings.ingest, self.aggregator, clock, step_ms=step_ms)
         self.triage = Triage(self.engine, self.journal, clock, settings.incidents, step_ms=step_ms)
         self.triage.check_settings()
@@ -155,9 +160,10 @@ class Platform:
             log.warning("chaos.recovery.unfinished", reason=str(error))
 
     async def _maintain_metrics(self) -> None:
-        """Seal and forget old blocks, in a thread: compression takes its time."""
+        """Seal and forget old blocks, give memory back; in a thread, for it takes its time."""
         while True:
             await anyio.to_thread.run_sync(self.engine.maintain)
+            await anyio.to_thread.run_sync(self.footprint.maintain)
             await anyio.sleep(_MAINTAIN_S)
 
     async def settle(self) -> None:
@@ -180,14 +186,17 @@ class Platform:
         """What every room says about itself."""
         return {
             "metrics": self.engine.stats(),
+            "queries": self.queries.stats(),
             "udp": self.udp.stats(),
             "lines": self.aggregator.stats(),
             "publish": self.publisher.stats(),
+            "remote_write": self.remote_writer.stats(),
             "registry": self.registry.stats(),
             "storage": self.database.stats(),
             "journal": self.journal.stats(),
             "chaos": self.chaos.stats(),
             "incidents": self.watcher.stats(),
             "process": process_stats(),
+            "footprint": self.footprint.stats(),
             "loops": {loop.name: loop.stats() for loop in self.loops},
         }

@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ import msgspec
 import structlog
 import uvicorn
 
+from breakwater.ingest import warm_up as warm_up_intake
 from breakwater.model import Clock, SystemClock
 from breakwater.server.app import make_app
 from breakwater.server.auth import check_bind
@@ -33,6 +35,8 @@ from breakwater.server.settings import Settings
 log = structlog.get_logger("breakwater.server")
 
 _BACKLOG: Final = 2_048
+_SWITCH_S: Final = 0.001
+"""How long a thread may keep the interpreter while the event loop waits for it."""
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +84,7 @@ def serve(
         )
     configure_logs(settings.log_level)
     clock = SystemClock() if clock is None else clock
+    sys.setswitchinterval(_SWITCH_S)
     anyio.run(_serve, settings, ready_file, clock, backend_options={"use_uvloop": True})
 
 
@@ -88,6 +93,7 @@ async def _serve(settings: Settings, ready_file: Path | None, clock: Clock) -> N
     with contextlib.closing(listener):
         async with Platform(settings, clock) as platform:
             await anyio.to_thread.run_sync(platform.engine.warm_up)
+            await anyio.to_thread.run_sync(warm_up_intake)
             server = _Server(_uvicorn_config(platform))
             async with anyio.create_task_group() as background:
                 for loop in platform.loops:

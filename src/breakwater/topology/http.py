@@ -1,7 +1,9 @@
 """`GET /api/v1/topology`: the dependency graph of the last minutes, with rates and latencies."""
 
 import re
+from typing import Annotated
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,8 +11,8 @@ from starlette.routing import BaseRoute, Route
 
 from breakwater.model import Clock, InvalidInputError
 from breakwater.topology.observation import QueryEngine, observe
-from breakwater.topology.summary import summarise
-from breakwater.web import json_answer
+from breakwater.topology.summary import Topology, summarise
+from breakwater.web import Operation, Parameter, json_answer, ok
 
 _MAX_WINDOW_S = 3600
 _SECONDS = re.compile(r"[0-9]{1,5}")
@@ -32,3 +34,18 @@ def routes(engine: QueryEngine, clock: Clock, *, step_ms: int) -> list[BaseRoute
         return json_answer(summarise(window))
 
     return [Route("/api/v1/topology", topology, methods=["GET"])]
+
+
+def operations() -> list[Operation]:
+    """The same routes in words."""
+    window = Annotated[int, msgspec.Meta(ge=1, le=_MAX_WINDOW_S)]
+    return [
+        Operation(
+            method="GET",
+            path="/api/v1/topology",
+            summary="Show the dependency graph of the last minutes",
+            tag="topology",
+            parameters=(Parameter(name="window_s", summary="seconds; 60 by default", type=window),),
+            replies=(ok(Topology, "services, and who calls whom how often and how fast"),),
+        )
+    ]

@@ -1,12 +1,52 @@
 """What the HTTP side of every room has in common: bounded bodies, JSON answers, one error shape.
 
-`bounded_body` never holds more of a request than is allowed; `json_answer` and `error_answer`
-spell answers alike; `answering_errors` turns what a room raises on purpose into a status code and
-`{"type": "error", "message": ...}`. Which error means which code stays the business of the room.
+`bounded_body` and `unpacked_body` never hold more of a request than is allowed; `json_answer` and
+`error_answer` spell answers alike; `answering_errors` turns what a room raises on purpose into a
+status code and `{"type": "error", "message": ...}`. Which error means which code stays the
+business of the room. `caller_of` tells callers apart where they have to share. `Operation`
+describes a route, for the OpenAPI document.
 """
 
-from breakwater.web.answers import answering_errors, error_answer, json_answer
+from breakwater.web.answers import Endpoint, answering_errors, error_answer, json_answer
 from breakwater.web.bodies import bounded_body
-from breakwater.web.errors import BodyTooLargeError
+from breakwater.web.callers import CALLER, caller_of
+from breakwater.web.errors import BodyTooLargeError, UnreadableBodyError
+from breakwater.web.events import EventStream
+from breakwater.web.operations import (
+    JSON,
+    TEXT,
+    Failure,
+    Method,
+    Operation,
+    Parameter,
+    Reply,
+    empty,
+    ok,
+    path_parameter,
+)
+from breakwater.web.packing import gunzipped, unpacked_body
 
-__all__ = ["BodyTooLargeError", "answering_errors", "bounded_body", "error_answer", "json_answer"]
+__all__ = [
+    "CALLER",
+    "JSON",
+    "TEXT",
+    "BodyTooLargeError",
+    "Endpoint",
+    "EventStream",
+    "Failure",
+    "Method",
+    "Operation",
+    "Parameter",
+    "Reply",
+    "UnreadableBodyError",
+    "answering_errors",
+    "bounded_body",
+    "caller_of",
+    "empty",
+    "error_answer",
+    "gunzipped",
+    "json_answer",
+    "ok",
+    "path_parameter",
+    "unpacked_body",
+]

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from breakwater.metrics.blocks import load_kernels
 from breakwater.metrics.language.escapes import number_text
 from breakwater.metrics.language.expressions import (
     Aggregate,
@@ -17,7 +18,6 @@ from breakwater.metrics.language.named import NamedRewrite
 from breakwater.metrics.language.wrapped import Distinct
 from breakwater.metrics.lines import Array, Lines, Run, Tags
 from breakwater.metrics.plan import keys_label
-from breakwater.metrics.reading import load_kernels
 from breakwater.model.percentiles import UPPER_BOUNDS
 
 _REGISTERS: Final = 64

@@ -48,10 +48,7 @@ class Machine:
 
     def run_text(self, program: str) -> list[Item]:
         """Run a program from its text; returns frozen and live items, bottom first."""
-        if len(program) > MAX_TEXT:
-            raise QuerySyntaxError(
-                f"the program has {len(program)} characters; at most {MAX_TEXT} are allowed"
-            )
+        check_text(program)
         self._run(tokens(program))
         return [*self.frozen, *self.stack]
 
@@ -79,22 +76,26 @@ class Machine:
     def _run(self, program: Iterable[Token]) -> None:
         pending = iter(program)
         for token in pending:
-            text = token.text
-            self._steps += 1
-            if self._steps > _MAX_STEPS:
-                raise QueryValueError(f"the program ran {_MAX_STEPS} words; no more are allowed")
-            if not isinstance(text, str):
-                self.push(text)
-            elif text == "(":
-                self.push(_read_list(pending, token))
-            elif text == ")":
-                raise QuerySyntaxError(
-                    f"unmatched closing parenthesis{_at(token)}", position=token.position, word=text
-                )
-            elif text[0:1] == ":" and len(text) > 1:
-                self._execute(token)
-            else:
-                self.push(unescape(text))
+            self.step(token, pending)
+
+    def step(self, token: Token, pending: Iterator[Token]) -> None:
+        """Run one word; an opening parenthesis takes what follows up to the closing one."""
+        text = token.text
+        self._steps += 1
+        if self._steps > _MAX_STEPS:
+            raise QueryValueError(f"the program ran {_MAX_STEPS} words; no more are allowed")
+        if not isinstance(text, str):
+            self.push(text)
+        elif text == "(":
+            self.push(_read_list(pending, token))
+        elif text == ")":
+            raise QuerySyntaxError(
+                f"unmatched closing parenthesis{_at(token)}", position=token.position, word=text
+            )
+        elif text[0:1] == ":" and len(text) > 1:
+            self._execute(token)
+        else:
+            self.push(unescape(text))
 
     def _execute(self, token: Token) -> None:
         name = token.text[1:]
@@ -141,6 +142,14 @@ class Machine:
                 self.push(item)
         elif result is not None:
             self.push(result)
+
+
+def check_text(program: str) -> None:
+    """Raise QuerySyntaxError when a program is longer than allowed."""
+    if len(program) > MAX_TEXT:
+        raise QuerySyntaxError(
+            f"the program has {len(program)} characters; at most {MAX_TEXT} are allowed"
+        )
 
 
 def tokens(program: str) -> Iterator[Token]:
