@@ -84,11 +84,11 @@ def fold(  # noqa: PLR0917 - what the loop itself takes
     parts = _parts(spans, *slots)
     work = _Fold(how, spans, rows, lines, slots[0], out)
     size = len(rows) * sum(last - first + 1 for first, last in parts)
-    helpers = _helpers() if size > 2 * _AT_ONCE else None
-    if helpers is None:
+    count = _thread_count() if size > 2 * _AT_ONCE else 1
+    if count == 1:
         work.run(deque([(parts[0][0], parts[-1][1])] if parts else []), deadline)
         return
-    helping = [helpers.submit(work.run, parts, deadline) for _ in range(_thread_count() - 1)]
+    helping = [_helpers().submit(work.run, parts, deadline) for _ in range(count - 1)]
     try:
         work.run(parts, deadline)
     finally:
@@ -106,7 +106,7 @@ def _parts(spans: Spans, first: int, last: int) -> deque[tuple[int, int]]:
         high = min(last, span[FIRST] + span[SLOTS] - 1)
         if low > high:
             continue
-        if len(spans) < 2 * _thread_count() and high - low >= 2 * _LEAST_SLOTS:
+        if len(spans) < 2 * _MOST_THREADS and high - low >= 2 * _LEAST_SLOTS:
             middle = (low + high) // 2
             found.append((low, middle))
             low = middle + 1
@@ -114,13 +114,12 @@ def _parts(spans: Spans, first: int, last: int) -> deque[tuple[int, int]]:
     return found
 
 
-@cache
 def _thread_count() -> int:
+    """How many threads may fold: one a core this process may use now."""
     return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
 
 
 @cache
-def _helpers() -> ThreadPoolExecutor | None:
-    """Threads that help with large folds, shared by all queries; None where there is one core."""
-    count = _thread_count() - 1
-    return ThreadPoolExecutor(count, thread_name_prefix="metrics-fold") if count else None
+def _helpers() -> ThreadPoolExecutor:
+    """Threads that help with large folds, shared by all queries; started when they are needed."""
+    return ThreadPoolExecutor(_MOST_THREADS - 1, thread_name_prefix="metrics-fold")

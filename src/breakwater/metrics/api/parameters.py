@@ -7,10 +7,13 @@ most one point a pixel, and 1440; a data format keeps the step it was asked for.
 """
 
 import re
+from collections.abc import Callable
 from datetime import UTC, tzinfo
-from typing import Final, Literal
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from breakwater.metrics.api.axes import AXIS_NAMES, MOST_AXES, AxisParameters, read_axis
@@ -36,6 +39,23 @@ FORMATS: Final[dict[str, FormatName]] = {
 }
 PICTURES: Final = frozenset(("png", "svg"))
 MOST_ZONES: Final = 8
+_MOST_KEPT: Final = 512
+_LONGEST_KEPT: Final = 2048
+"""Query strings that are remembered, and bytes of the longest of them: a few megabytes."""
+
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+
+
+class _Lru(Protocol[_T_co]):
+    """A function of a query string that remembers."""
+
+    def __call__(self, query: bytes, is_json: bool, /) -> _T_co: ...  # noqa: FBT001
+
+    @property
+    def __wrapped__(self) -> Callable[[bytes, bool], _T_co]: ...
+
+
 _WORDS: Final = (
     "q s e tz step w h title no_legend no_legend_stats axis_per_line only_graph vision theme "
     "palette layout zoom hints cq features id format changes"
@@ -111,28 +131,74 @@ class GraphParameters(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_parameters(request: Request, *, primary_ms: int, clock: Clock) -> GraphParameters:
     """Check the parameters of a request; raises InvalidInputError naming the first wrong one."""
-    given = request.query_params
+    asked = _remembered(_timeless, request)
+    timeless = asked.parameters
+    now_ms = clock.now_ms()
+    start_ms, end_ms = parse_range(asked.start, asked.end, now_ms, asked.zone)
+    step_ms, step_remark = _step(asked, end_ms - start_ms, primary_ms)
+    return msgspec.structs.replace(
+        timeless,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        step_ms=step_ms,
+        is_recent=end_ms > now_ms - 3_600_000,
+        notices=(*timeless.notices, *step_remark),
+    )
+
+
+def format_of(request: Request) -> FormatName:
+    """The format of the answer; raises QueryValueError for one that is not known."""
+    return _remembered(_format, request)
+
+
+class _Timeless(NamedTuple):
+    """What a request asks for, but for what depends on the time it comes at."""
+
+    parameters: GraphParameters
+    start: str
+    end: str
+    zone: tzinfo
+    step: str
+    is_width_given: bool
+
+
+def _remembered(read: "_Lru[_T]", request: Request) -> _T:
+    """What `read` makes of the query string, and of whether JSON is accepted.
+
+    Whoever looks at a graph asks for it again and again: short query strings are read once.
+    """
+    accepted = request.headers.get("accept", "")
+    is_json = "application/json" in accepted and "image/" not in accepted
+    query: bytes = request.scope["query_string"]
+    return (read if len(query) <= _LONGEST_KEPT else read.__wrapped__)(query, is_json)
+
+
+@lru_cache(_MOST_KEPT)
+def _format(query: bytes, is_json: bool) -> FormatName:  # noqa: FBT001 - a key of the cache
+    default = "std.json" if is_json else "png"
+    return ParameterReader(QueryParams(query)).choice("format", FORMATS, default)
+
+
+@lru_cache(_MOST_KEPT)
+def _timeless(query: bytes, is_json: bool) -> _Timeless:  # noqa: FBT001 - a key of the cache
+    given = QueryParams(query)
     reader = ParameterReader(given)
     text = reader.text("q")
     if not text:
         raise QueryValueError("parameter 'q' is missing; expected a program of the stack language")
-    form = format_of(request)
+    form = _format(query, is_json)
     zones, zone = _zones(reader)
-    start, end = reader.text("s", "e-3h"), reader.text("e", "now")
-    start_ms, end_ms = parse_range(start, end, clock.now_ms(), zone)
-    width = reader.whole("w", 700, 1, 10_000, " pixels")
-    step_ms, step_remark = _step(reader, form, width, end_ms - start_ms, primary_ms)
     theme = reader.choice("theme", _THEMES, "light")
     axes, axis_remarks = _axes(reader, theme)
-    return GraphParameters(
+    parameters = GraphParameters(
         question=Question(text, zones[0], reader.text("cq"), has_short_legends=True),
-        start_ms=start_ms,
-        end_ms=end_ms,
-        step_ms=step_ms,
+        start_ms=0,
+        end_ms=0,
+        step_ms=0,
         format=form,
         axes=axes,
         zones=zones,
-        width=width,
+        width=reader.whole("w", 700, 1, 10_000, " pixels"),
         height=reader.whole("h", 300, 1, 10_000, " pixels"),
         zoom=reader.number("zoom", 1.0, 0.1, 10.0),
         layout=reader.choice("layout", _LAYOUTS, "canvas"),
@@ -151,17 +217,10 @@ def read_parameters(request: Request, *, primary_ms: int, clock: Clock) -> Graph
         ),
         id=_NOT_IN_ID.sub("_", reader.text("id", "default")[:80]),
         changes=_changes(reader, form),
-        is_recent=end_ms > clock.now_ms() - 3_600_000,
-        notices=(*misspelt(given.keys(), _NAMES), *step_remark, *axis_remarks),
+        notices=(*misspelt(given.keys(), _NAMES), *axis_remarks),
     )
-
-
-def format_of(request: Request) -> FormatName:
-    """The format of the answer; raises QueryValueError for one that is not known."""
-    accepted = request.headers.get("accept", "")
-    is_json = "application/json" in accepted and "image/" not in accepted
-    default = "std.json" if is_json else "png"
-    return ParameterReader(request.query_params).choice("format", FORMATS, default)
+    start, end = reader.text("s", "e-3h"), reader.text("e", "now")
+    return _Timeless(parameters, start, end, zone, reader.text("step"), bool(reader.text("w")))
 
 
 def is_browser(request: Request) -> bool:
@@ -178,12 +237,10 @@ def _zones(reader: ParameterReader) -> tuple[tuple[str, ...], tzinfo]:
     return tuple(dict.fromkeys(names)), zones[0]
 
 
-def _step(
-    reader: ParameterReader, form: FormatName, width: int, span_ms: int, primary_ms: int
-) -> tuple[int, list[str]]:
+def _step(asked: _Timeless, span_ms: int, primary_ms: int) -> tuple[int, list[str]]:
     """The step in milliseconds, and a remark where it is not the one that was asked for."""
-    text = reader.text("step")
-    for_width_ms = step_for_width(primary_ms, width, span_ms)
+    text, form = asked.step, asked.parameters.format
+    for_width_ms = step_for_width(primary_ms, asked.parameters.width, span_ms)
     if not text:
         return for_width_ms, []
     milliseconds = whole_number(text)
@@ -191,7 +248,7 @@ def _step(
     if asked_ms == 0:
         raise QueryValueError("parameter 'step' is '0'; expected a length of time like 5s, 1m, 1h")
     step_ms = round_step(primary_ms, asked_ms)
-    if form in PICTURES or form == "v2.json" or reader.text("w"):
+    if form in PICTURES or form == "v2.json" or asked.is_width_given:
         step_ms = max(step_ms, for_width_ms)
     if step_ms == asked_ms:
         return step_ms, []
