@@ -204,7 +204,7 @@ def group_by_answer(lines: int = 1000, points: int = 300) -> list[Row]:
 
 def packed_memory(series: int = 40_960, slots: int = 10) -> list[Row]:
     """Bytes a value takes in sealed blocks, four of them joined, and how fast they are packed."""
-    from breakwater.metrics.blocks import PackedBlock, RawBlock, join  # noqa: PLC0415 - of a room
+    from breakwater.metrics.store.blocks import PackedBlock, RawBlock, join  # noqa: PLC0415 - of a room
 
     found = []
     for name, values in _measured(series, 4 * slots).items():

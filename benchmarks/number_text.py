@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from breakwater.metrics.numbers import table_text, warm_up
+from breakwater.metrics.text.numbers import table_text, warm_up
 
 Row = tuple[str, float, str, float]
 

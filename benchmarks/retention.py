@@ -21,11 +21,11 @@ from breakwater.metrics import MetricsSettings
 from breakwater.metrics.archive.archive import Archive
 from breakwater.metrics.archive.exporting import Exportable
 from breakwater.metrics.archive.objects import FolderObjects
-from breakwater.metrics.archive_settings import ArchiveSettings
-from breakwater.metrics.blocks import RawBlock
-from breakwater.metrics.class_store import ClassStore
+from breakwater.metrics.classes.store import ClassStore
 from breakwater.metrics.retention import Retention
-from breakwater.metrics.store import SeriesStore
+from breakwater.metrics.settings import ArchiveSettings
+from breakwater.metrics.store.blocks import RawBlock
+from breakwater.metrics.store.series_store import SeriesStore
 from breakwater.testing import FakeClock
 
 T0 = 1_700_002_800_000

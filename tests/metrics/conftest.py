@@ -2,7 +2,12 @@
 
 import pytest
 
-from breakwater.metrics import folding, kernels, numbers, rollup_kernels, running, updates
+from breakwater.metrics.classes import kernels as rollup_kernels
+from breakwater.metrics.evaluation import running
+from breakwater.metrics.normalize import updates
+from breakwater.metrics.series import folding
+from breakwater.metrics.store import kernels
+from breakwater.metrics.text import numbers
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breakwater.metrics import MetricsEngine, MetricsSettings
-from breakwater.metrics.classes import RetentionClass
+from breakwater.metrics.settings import RetentionClass
 from breakwater.testing import FakeClock
 
 T0 = 1_700_000_400_000

@@ -20,9 +20,9 @@ from breakwater.metrics.archive.archive import Archive
 from breakwater.metrics.archive.chunks import Chunk, chunk_at, chunk_ms, chunk_of
 from breakwater.metrics.archive.objects import FolderObjects, Objects, StoreObjects, objects_at
 from breakwater.metrics.archive.setup import archive_of
-from breakwater.metrics.archive_settings import ArchiveSettings
+from breakwater.metrics.classes.tiers import TieredReader
 from breakwater.metrics.errors import ArchiveSettingError, ArchiveUnavailableError
-from breakwater.metrics.tiers import TieredReader
+from breakwater.metrics.settings import ArchiveSettings
 from breakwater.testing import FakeClock
 
 HOUR_S = 3600

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from breakwater.metrics import InvalidClassError, MetricsEngine, MetricsSettings, RetentionClass
-from breakwater.metrics.classes import DEFAULT_CLASSES, checked, dropped_keys
+from breakwater.metrics.classes.policy import checked, dropped_keys
+from breakwater.metrics.settings import DEFAULT_CLASSES
 from breakwater.testing import FakeClock
 
 MINUTES = RetentionClass(name="minutes", step_ms=60_000, retention_s=86_400)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breakwater.metrics import columns
-from breakwater.metrics.records import Kind, Put, decode_put, encode_packed
+from breakwater.metrics.durable import columns
+from breakwater.metrics.durable.records import Kind, Put, decode_put, encode_packed
 
 integers = st.integers(-(2**63), 2**63 - 1)
 values = st.one_of(

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from breakwater.metrics.blocks import SEGMENT_ROWS
-from breakwater.metrics.segments import DamagedSegmentError, decode_segment, encode_segment
+from breakwater.metrics.durable.segments import DamagedSegmentError, decode_segment, encode_segment
+from breakwater.metrics.store.blocks import SEGMENT_ROWS
 
 Array = NDArray[np.float64]
 

@@ -6,10 +6,10 @@ from starlette.testclient import TestClient
 
 from breakwater.metrics import MetricsEngine, MetricsSettings, QueryTimeoutError
 from breakwater.metrics.http import routes
-from breakwater.metrics.index import TagIndex
-from breakwater.metrics.language.escapes import unescape
 from breakwater.metrics.language.program import parse, parse_query
-from breakwater.metrics.plan import Planner
+from breakwater.metrics.reading.plan import Planner
+from breakwater.metrics.selection.escapes import unescape
+from breakwater.metrics.series.index import TagIndex
 from breakwater.testing import FakeClock
 
 DIGITS = "9" * 5000

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from breakwater.metrics import MetricsSettings
-from breakwater.metrics.blocks import PackedBlock
-from breakwater.metrics.store import SeriesStore
+from breakwater.metrics.store.blocks import PackedBlock
+from breakwater.metrics.store.series_store import SeriesStore
 from breakwater.testing import FakeClock
 
 T0 = 1_699_999_980_000

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from breakwater.metrics.language.program import parse
-from breakwater.metrics.legends import Legend, short_legends
-from breakwater.metrics.units import binary_text, decimal_text, duration_text
+from breakwater.metrics.text.legends import Legend, short_legends
+from breakwater.metrics.text.units import binary_text, decimal_text, duration_text
 
 TAGS = {"name": "calls", "nf.app": "ranker_21"}
 VALUES = np.array([1500.0, math.nan, 500.0])

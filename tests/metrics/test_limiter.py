@@ -11,7 +11,7 @@ from tests.metrics.keeping import T0, crash_image, opened
 
 from breakwater.metrics import MetricsEngine, MetricsSettings
 from breakwater.metrics.errors import CardinalityLimitError
-from breakwater.metrics.limiter import ROLLED_UP, LimiterStats
+from breakwater.metrics.limits.limiter import ROLLED_UP, LimiterStats
 from breakwater.testing import FakeClock
 
 

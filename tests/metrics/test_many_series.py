@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tests.metrics.keeping import SMALL, contents, opened
 
 from breakwater.metrics import MetricsEngine, MetricsSettings, SeriesLimitError
-from breakwater.metrics.records import SeriesTable, decode_table, encode_table
-from breakwater.metrics.store import SeriesStore
+from breakwater.metrics.durable.records import decode_table, encode_table
+from breakwater.metrics.series.table import SeriesTable
+from breakwater.metrics.store.series_store import SeriesStore
 from breakwater.testing import FakeClock
 
 T0 = 1_700_000_040_000

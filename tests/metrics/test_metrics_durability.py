@@ -30,8 +30,8 @@ from breakwater.metrics import (
     MetricsSettings,
     NotDurableError,
 )
-from breakwater.metrics.files import numbers
-from breakwater.metrics.log import MOST_WAITING_BYTES
+from breakwater.metrics.durable.files import numbers
+from breakwater.metrics.durable.log import MOST_WAITING_BYTES
 from breakwater.testing import FakeClock
 
 

@@ -16,7 +16,7 @@ from breakwater.metrics import (
     QueryLimitError,
     QueryTimeoutError,
 )
-from breakwater.metrics.reading import consolidated
+from breakwater.metrics.reading.reader import consolidated
 from breakwater.model.percentiles import UPPER_BOUNDS
 from breakwater.testing import FakeClock
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from breakwater.metrics.records import (
+from breakwater.metrics.durable.records import (
     HEADER_BYTES,
     Definition,
     Frames,

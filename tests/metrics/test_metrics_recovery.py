@@ -18,8 +18,8 @@ from tests.metrics.keeping import (
 )
 
 from breakwater.metrics import MetricsSettings
-from breakwater.metrics.files import numbers
-from breakwater.metrics.records import Frames
+from breakwater.metrics.durable.files import numbers
+from breakwater.metrics.durable.records import Frames
 from breakwater.testing import FakeClock
 
 GRID = "1000ms-5"

@@ -8,7 +8,7 @@ from tests.metrics.keeping import T0, contents
 from tests.metrics.updating import NAMES, Oracle, Update
 
 from breakwater.metrics import MetricsEngine, MetricsSettings
-from breakwater.metrics.normalizing import NormalizingStats
+from breakwater.metrics.store.normalizing import NormalizingStats
 from breakwater.testing import FakeClock
 
 STEP = 10_000

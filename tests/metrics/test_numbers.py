@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from breakwater.metrics.numbers import table_text
+from breakwater.metrics.text.numbers import table_text
 
 
 def written(values: list[float]) -> list[str]:

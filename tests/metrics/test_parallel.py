@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from breakwater.metrics import kernels
-from breakwater.metrics.blocks import Directory, PackedBlock, RawBlock
 from breakwater.metrics.deadline import Deadline
 from breakwater.metrics.errors import QueryCancelledError, QueryTimeoutError
-from breakwater.metrics.parallel import fold
-from breakwater.metrics.spans import ADD
+from breakwater.metrics.store import kernels
+from breakwater.metrics.store.blocks import Directory, PackedBlock, RawBlock
+from breakwater.metrics.store.parallel import fold
+from breakwater.metrics.store.spans import ADD
 
 ROWS = 40 * 1024
 SLOTS = 30

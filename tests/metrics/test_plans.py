@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from breakwater.metrics.index import TagIndex
 from breakwater.metrics.language.expressions import Aggregate, All, GroupBy
-from breakwater.metrics.language.patterns import pattern
-from breakwater.metrics.language.query import Equal, HasKey, Regex
-from breakwater.metrics.plan import Plan, Planner
+from breakwater.metrics.reading.plan import Plan, Planner
+from breakwater.metrics.selection.patterns import pattern
+from breakwater.metrics.selection.query import Equal, HasKey, Regex
+from breakwater.metrics.series.index import TagIndex
 
 CALLS = Aggregate(Equal("name", "calls"))
 BY_ZONE = GroupBy(CALLS, ("zone",))

@@ -16,9 +16,9 @@ from tests.metrics.recording_child import BATCHES, SERIES, SETTINGS, batch, kind
 from tests.metrics.updating import Oracle, Slots, Update
 
 from breakwater.metrics import MetricsEngine
-from breakwater.metrics.files import numbers
-from breakwater.metrics.records import Frames
-from breakwater.metrics.standing import EXTRAS, Standing, decode_standing, encode_standing
+from breakwater.metrics.durable.files import numbers
+from breakwater.metrics.durable.records import Frames
+from breakwater.metrics.normalize.standing import EXTRAS, Standing, decode_standing, encode_standing
 from breakwater.testing import FakeClock
 
 GRID = f"1000ms-{SETTINGS.block_slots}"

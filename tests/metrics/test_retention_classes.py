@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from tests.metrics.rolling import MINUTES, T0, TENS, Fleet, answer, full, tiered
 
 from breakwater.metrics import MetricsEngine
-from breakwater.metrics.classes import RetentionClass
+from breakwater.metrics.settings import RetentionClass
 from breakwater.testing import FakeClock
 
 STEPS = 700

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from breakwater.metrics.classes import KINDS
-from breakwater.metrics.rollup import merged_rows
-from breakwater.metrics.rollup_kernels import roll_rows, snap
-from breakwater.metrics.rollup_rows import _distinct
+from breakwater.metrics.classes.kernels import roll_rows, snap
+from breakwater.metrics.classes.policy import KINDS
+from breakwater.metrics.classes.rollup import merged_rows
+from breakwater.metrics.classes.rollup_rows import _distinct
 
 Array = NDArray[np.float64]
 

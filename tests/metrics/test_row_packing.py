@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from breakwater.metrics import kernels, packing
-from breakwater.metrics.blocks import (
+from breakwater.metrics.store import kernels, packing
+from breakwater.metrics.store.blocks import (
     SEGMENT_ROWS,
     Directory,
     PackedBlock,
     RawBlock,
     join,
 )
-from breakwater.metrics.spans import ADD, COPY, COUNT, FOLDS, GREATEST, LEAST, plain_span
+from breakwater.metrics.store.spans import ADD, COPY, COUNT, FOLDS, GREATEST, LEAST, plain_span
 
 Array = NDArray[np.float64]
 

@@ -5,8 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from breakwater.metrics.rows import ROW_BITS, RowTable
-from breakwater.metrics.rowtags import RowTags
+from breakwater.metrics.series.rows import ROW_BITS, RowTable
+from breakwater.metrics.series.rowtags import RowTags
 
 LINES = st.lists(st.integers(0, 12), unique=True, max_size=7)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from breakwater.metrics import MetricsEngine, MetricsSettings, QueryError, QueryLimitError
-from breakwater.metrics.ranking import Leaders
+from breakwater.metrics.evaluation.ranking import Leaders
 from breakwater.testing import FakeClock
 
 T0 = 1_699_999_980_000

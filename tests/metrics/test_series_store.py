@@ -9,7 +9,7 @@ from breakwater.metrics import (
     MetricsSettings,
     SeriesLimitError,
 )
-from breakwater.metrics.store import SeriesStore
+from breakwater.metrics.store.series_store import SeriesStore
 from breakwater.testing import FakeClock
 
 T0 = 1_699_999_980_000  # the end of a block of 60 steps

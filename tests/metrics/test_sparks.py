@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from breakwater.metrics.sparks import sparkline
+from breakwater.metrics.text.sparks import sparkline
 
 
 @pytest.mark.parametrize(

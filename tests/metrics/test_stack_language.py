@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from breakwater.metrics import QueryError, QuerySyntaxError, QueryValueError
-from breakwater.metrics.language.escapes import escape, number_text, unescape
 from breakwater.metrics.language.program import parse, parse_query, run
 from breakwater.metrics.language.registry import WORDS
 from breakwater.metrics.language.vocabulary import STANDARD
+from breakwater.metrics.selection.escapes import escape, number_text, unescape
 
 
 def text(program: str) -> str:

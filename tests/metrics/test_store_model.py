@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from breakwater.metrics import MetricsSettings
-from breakwater.metrics.kinds import ADD, FILL, GAUGE, MAXIMUM, RATE, REPLACE
-from breakwater.metrics.store import SeriesStore
+from breakwater.metrics.series.kinds import ADD, FILL, GAUGE, MAXIMUM, RATE, REPLACE
+from breakwater.metrics.store.series_store import SeriesStore
 from breakwater.testing import FakeClock
 
 Tags = tuple[tuple[str, str], ...]

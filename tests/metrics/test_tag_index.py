@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from breakwater.metrics import QueryLimitError
-from breakwater.metrics.index import TagIndex, TagTable
-from breakwater.metrics.language.patterns import pattern
-from breakwater.metrics.language.query import (
+from breakwater.metrics.selection.patterns import pattern
+from breakwater.metrics.selection.query import (
     And,
     Compare,
     Equal,
@@ -26,6 +25,7 @@ from breakwater.metrics.language.query import (
     Query,
     Regex,
 )
+from breakwater.metrics.series.index import TagIndex, TagTable
 
 KEYS = st.sampled_from(["name", "app", "zone", "node"])
 BOOLEANS = st.booleans()

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.metrics.updating import NAMES, Oracle, Slots, Update
 
-from breakwater.metrics import outcomes, updates
-from breakwater.metrics.kinds import ADD, FILL, KINDS, MAXIMUM
-from breakwater.metrics.rows import ROW_BITS, ROW_MASK
-from breakwater.metrics.standings import Standings
+from breakwater.metrics.normalize import outcomes, updates
+from breakwater.metrics.normalize.standings import Standings
+from breakwater.metrics.series.kinds import ADD, FILL, KINDS, MAXIMUM
+from breakwater.metrics.series.rows import ROW_BITS, ROW_MASK
 
 STEP = 10_000
 MOST = 125

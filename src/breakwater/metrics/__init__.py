@@ -8,11 +8,8 @@ A datapoint stamped t covers (t - step, t]; NaN means there is no value.
 """
 
 from breakwater.metrics.archive.archive import ArchiveStats
-from breakwater.metrics.archive_settings import ArchiveSettings
-from breakwater.metrics.cardinality import Cardinality
-from breakwater.metrics.class_store import ClassStats
-from breakwater.metrics.classes import RetentionClass
-from breakwater.metrics.durability import DurabilityStats
+from breakwater.metrics.classes.store import ClassStats
+from breakwater.metrics.durable.durability import DurabilityStats
 from breakwater.metrics.engine import MetricsEngine
 from breakwater.metrics.errors import (
     ArchiveSettingError,
@@ -31,8 +28,9 @@ from breakwater.metrics.errors import (
     QueryValueError,
     SeriesLimitError,
 )
+from breakwater.metrics.limits.cardinality import Cardinality
 from breakwater.metrics.results import Expression, Line, MetricsStats, QueryResult
-from breakwater.metrics.settings import MetricsSettings
+from breakwater.metrics.settings import ArchiveSettings, MetricsSettings, RetentionClass
 
 __all__ = [
     "ArchiveSettingError",

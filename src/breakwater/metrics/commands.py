@@ -9,9 +9,9 @@ import click
 import msgspec
 
 from breakwater.metrics.archive.commands import export
-from breakwater.metrics.cardinality import Cardinality
-from breakwater.metrics.sparks import sparkline
-from breakwater.metrics.units import decimal_text
+from breakwater.metrics.limits.cardinality import Cardinality
+from breakwater.metrics.text.sparks import sparkline
+from breakwater.metrics.text.units import decimal_text
 from breakwater.terminal import ask, json_option, moment, print_table, server_option, token_option
 
 _FORMATS: Final = {

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from breakwater.metrics.grid.window import Window
 from breakwater.metrics.language.expressions import (
     All,
     Constant,
@@ -21,7 +22,10 @@ from breakwater.metrics.language.expressions import (
 )
 from breakwater.metrics.language.generated import Random, Time, TimeSpan
 from breakwater.metrics.language.named import NamedRewrite
-from breakwater.metrics.language.query import (
+from breakwater.metrics.language.styled import Styled
+from breakwater.metrics.language.wrapped import Distinct, Filtered, Ranked
+from breakwater.metrics.reading.plan import Plan
+from breakwater.metrics.selection.query import (
     And,
     Equal,
     Everything,
@@ -32,10 +36,6 @@ from breakwater.metrics.language.query import (
     Or,
     Query,
 )
-from breakwater.metrics.language.styled import Styled
-from breakwater.metrics.language.wrapped import Distinct, Filtered, Ranked
-from breakwater.metrics.plan import Plan
-from breakwater.metrics.window import Window
 
 _VALUE_BYTES: Final = 8
 _MOST_DISTINCT: Final = 20_000

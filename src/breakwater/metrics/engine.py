@@ -8,39 +8,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breakwater.metrics.archive.archive import Archive
-from breakwater.metrics.blocks import load_kernels, load_packing
-from breakwater.metrics.cardinality import Cardinality, cardinality_of
+from breakwater.metrics.classes.rollup import load_rollup
+from breakwater.metrics.classes.tiers import TieredReader
 from breakwater.metrics.cost import Costing, Estimate, PlanOf, data_parts, most_rows
 from breakwater.metrics.deadline import Deadline
-from breakwater.metrics.durability import Durability
+from breakwater.metrics.durable.durability import Durability
+from breakwater.metrics.durable.records import load_columns
 from breakwater.metrics.errors import QueryError, QueryLimitError
-from breakwater.metrics.evaluate import Evaluation, Lines
-from breakwater.metrics.index import Check, go_on
+from breakwater.metrics.evaluation.evaluate import Evaluation, Lines
+from breakwater.metrics.evaluation.stretches import Stretches
+from breakwater.metrics.evaluation.whole import load_running
+from breakwater.metrics.grid.steps import check_primary_step
+from breakwater.metrics.grid.window import Window, window
 from breakwater.metrics.language.expressions import DataExpression, GroupBy
 from breakwater.metrics.language.program import parse_query
-from breakwater.metrics.language.query import Query
 from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.language.vocabulary import BARE, Vocabulary
-from breakwater.metrics.legends import Legend
-from breakwater.metrics.limiter import Limiter
-from breakwater.metrics.normalizing import Normalizing, load_updates
-from breakwater.metrics.plan import Plan, Planner, check_lines, tags_label
-from breakwater.metrics.ports import Resolved
+from breakwater.metrics.limits.cardinality import Cardinality, cardinality_of
+from breakwater.metrics.limits.limiter import Limiter
 from breakwater.metrics.programs import Programs, Question
-from breakwater.metrics.reading import Reader
-from breakwater.metrics.records import load_columns
+from breakwater.metrics.reading.plan import Plan, Planner, check_lines, tags_label
+from breakwater.metrics.reading.reader import Reader
 from breakwater.metrics.results import Expression, Line, MetricsStats, QueryResult
 from breakwater.metrics.retention import FullResolution, Retention
-from breakwater.metrics.rollup import load_rollup
-from breakwater.metrics.rows import Handles
-from breakwater.metrics.rowtags import load_folding
+from breakwater.metrics.selection.query import Query
+from breakwater.metrics.series.index import Check, go_on
+from breakwater.metrics.series.rows import Handles
+from breakwater.metrics.series.rowtags import load_folding
 from breakwater.metrics.settings import MetricsSettings
-from breakwater.metrics.steps import check_primary_step
-from breakwater.metrics.store import SeriesStore
-from breakwater.metrics.stretches import Stretches
-from breakwater.metrics.tiers import TieredReader
-from breakwater.metrics.whole import load_running
-from breakwater.metrics.window import Window, window
+from breakwater.metrics.store.blocks import load_kernels, load_packing
+from breakwater.metrics.store.normalizing import Normalizing, load_updates
+from breakwater.metrics.store.ports import Resolved
+from breakwater.metrics.store.series_store import SeriesStore
+from breakwater.metrics.text.legends import Legend
 from breakwater.model import Clock
 
 _SETTLE_STEPS = 1
@@ -325,7 +325,7 @@ class MetricsEngine:
 
     def warm_up(self) -> None:
         """Compile the kernels, or load them from the disk cache, before a query needs them."""
-        from breakwater.metrics import numbers  # noqa: PLC0415 - numba costs 0.6 s to import
+        from breakwater.metrics.text import numbers  # noqa: PLC0415 - numba costs 0.6 s to import
 
         numbers.warm_up()
         load_kernels().warm_up()

@@ -11,7 +11,7 @@ from breakwater.metrics.language.rewrites import restrict
 from breakwater.metrics.language.size import Measure
 from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.language.vocabulary import Vocabulary
-from breakwater.metrics.legends import short_legends
+from breakwater.metrics.text.legends import short_legends
 
 _SOON_READ: Final = 512
 """Characters of a program that is read within about a millisecond."""

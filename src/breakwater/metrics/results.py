@@ -5,10 +5,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breakwater.metrics.archive.archive import ArchiveStats
-from breakwater.metrics.class_store import ClassStats
-from breakwater.metrics.durability import DurabilityStats
-from breakwater.metrics.limiter import LimiterStats
-from breakwater.metrics.normalizing import NormalizingStats
+from breakwater.metrics.classes.store import ClassStats
+from breakwater.metrics.durable.durability import DurabilityStats
+from breakwater.metrics.limits.limiter import LimiterStats
+from breakwater.metrics.store.normalizing import NormalizingStats
 
 Values = NDArray[np.float64]
 

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from breakwater.metrics.archive.archive import Archive
 from breakwater.metrics.archive.setup import archive_of
-from breakwater.metrics.class_store import ClassStats, ClassStore
-from breakwater.metrics.classes import FULL, RetentionClass, checked, dropped_keys
+from breakwater.metrics.classes.policy import FULL, checked, dropped_keys
+from breakwater.metrics.classes.store import ClassStats, ClassStore
+from breakwater.metrics.classes.tiers import CoarseTier
 from breakwater.metrics.deadline import Deadline
+from breakwater.metrics.grid.window import Window
 from breakwater.metrics.language.expressions import DataExpression, GroupBy
-from breakwater.metrics.plan import Plan
-from breakwater.metrics.reading import Reader
-from breakwater.metrics.settings import MetricsSettings
-from breakwater.metrics.store import SeriesStore
-from breakwater.metrics.tiers import CoarseTier
-from breakwater.metrics.window import Window
+from breakwater.metrics.reading.plan import Plan
+from breakwater.metrics.reading.reader import Reader
+from breakwater.metrics.settings import MetricsSettings, RetentionClass
+from breakwater.metrics.store.series_store import SeriesStore
 from breakwater.model import Clock
 
 log = structlog.get_logger("breakwater.metrics")

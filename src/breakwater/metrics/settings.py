@@ -4,13 +4,70 @@ from typing import Final
 
 import msgspec
 
-from breakwater.metrics.archive_settings import ArchiveSettings
-from breakwater.metrics.classes import DEFAULT_CLASSES, RetentionClass
-from breakwater.metrics.language.site import AVERAGES, INFRASTRUCTURE_KEYS
-
 _BLOCK_MS: Final = 300_000
 _LEAST_SLOTS: Final = 10
 _MOST_SLOTS: Final = 60
+
+
+INFRASTRUCTURE_KEYS: Final = (
+    "nf.account",
+    "nf.ami",
+    "nf.app",
+    "nf.asg",
+    "nf.cluster",
+    "nf.node",
+    "nf.region",
+    "nf.shard1",
+    "nf.shard2",
+    "nf.stack",
+    "nf.subnet",
+    "nf.vmtype",
+    "nf.vpc",
+    "nf.zone",
+)
+
+
+AVERAGES: Final = (
+    "node-avg=name,poller.asg.instance,:eq",
+    "eureka-avg=name,discovery.status,:eq,state,UP,:eq,:and",
+)
+"""Averages per node that every site has unless its settings say otherwise: `name=query`."""
+
+
+class RetentionClass(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One class: datapoints of `step_ms` for `retention_s`, rolled up from the class before.
+
+    drop_tags: keys that are left out; series that differ in nothing else become one. where: a
+    query of the stack language; only series that match are kept, all when it is empty.
+    """
+
+    name: str
+    step_ms: int
+    retention_s: int
+    drop_tags: list[str] = []
+    where: str = ""
+
+
+DEFAULT_CLASSES: Final = [
+    RetentionClass(name="minutes", step_ms=60_000, retention_s=86_400, drop_tags=["nf.node"])
+]
+"""A day of minutes without the single node; left out where the store's own step is a minute."""
+
+
+class ArchiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The archive of an engine; without a `url` there is none.
+
+    url: a folder, or an object store as `s3://bucket/path`, `gs://`, `az://`; who may use that is
+    read from the environment as its own tools do (AWS_ACCESS_KEY_ID, AWS_ENDPOINT and so on).
+    classes: names of the retention classes to be archived, `full` for full resolution; without
+    any it is the coarsest one. is_exporting: whether new chunks are written; else the archive is
+    only read. cache_bytes: values, and as much again for tags, kept in memory for queries.
+    """
+
+    url: str = ""
+    classes: list[str] = []
+    is_exporting: bool = True
+    cache_bytes: int = 64 << 20
 
 
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

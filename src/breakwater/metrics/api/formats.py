@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from breakwater.metrics.api.graph import Explanation, Graph
-from breakwater.metrics.times import zone_named
+from breakwater.metrics.language.times import zone_named
 
 CONTENT_TYPES: Final = {
     "png": "image/png",
@@ -57,7 +57,7 @@ class _Summary(msgspec.Struct):
 
 def table_json(graph: Graph, names: Literal["quoted", "bare"] = "quoted") -> bytes:
     """`std.json`, or with bare names `json`: values by time, then by line."""
-    from breakwater.metrics.numbers import table_text  # noqa: PLC0415 - numba takes a while
+    from breakwater.metrics.text.numbers import table_text  # noqa: PLC0415 - numba takes a while
 
     lines = graph.lines
     values = table_text(graph.values, by_column=True, names=names)
@@ -107,7 +107,7 @@ def separated(graph: Graph, separator: Literal[",", "\t"]) -> bytes:
 
     A line break in a legend is written as a space, a quotation mark twice.
     """
-    from breakwater.metrics.numbers import table_text  # noqa: PLC0415 - numba takes a while
+    from breakwater.metrics.text.numbers import table_text  # noqa: PLC0415 - numba takes a while
 
     heads = [_quoted("timestamp"), *(_quoted(line.legend) for line in graph.lines)]
     frame = f" {separator} \n"

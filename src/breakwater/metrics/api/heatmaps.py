@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from breakwater.metrics.api.axes import HeatmapParameters
 from breakwater.metrics.api.graph import GraphAxis, GraphLine
-from breakwater.metrics.units import decimal_text
+from breakwater.metrics.text.units import decimal_text
 from breakwater.model.percentiles import UPPER_BOUNDS
 from breakwater.render import THEMES, Bound, Colour, ThemeName, ramp
 

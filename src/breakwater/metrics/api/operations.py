@@ -10,10 +10,10 @@ from breakwater.metrics.api.expr import Explained
 from breakwater.metrics.api.parameters import FORMATS
 from breakwater.metrics.api.tags import MOST_TAGS, NEXT_OFFSET, TagCount
 from breakwater.metrics.archive.archive import ArchiveView
-from breakwater.metrics.cardinality import Cardinality
 from breakwater.metrics.language.completion import WordEntry
 from breakwater.metrics.language.trace import Step
 from breakwater.metrics.language.vocabulary import FAMILIES
+from breakwater.metrics.limits.cardinality import Cardinality
 from breakwater.web import JSON, TEXT, Operation, Parameter, Reply, ok, path_parameter
 
 _PROGRAM: Final = Parameter(

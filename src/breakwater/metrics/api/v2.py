@@ -142,7 +142,7 @@ def _line(place: int, line: GraphLine, vision: Vision) -> Entry:
 
 
 def _numbers(line: GraphLine) -> msgspec.Raw:
-    from breakwater.metrics.numbers import table_text  # noqa: PLC0415 - numba takes a while
+    from breakwater.metrics.text.numbers import table_text  # noqa: PLC0415 - numba takes a while
 
     return msgspec.Raw(table_text(line.line.values.reshape(1, -1)))
 

@@ -12,8 +12,8 @@ from breakwater.metrics.archive.chunks import Chunk, chunk_of
 from breakwater.metrics.archive.exporting import Exportable, export
 from breakwater.metrics.archive.objects import Objects
 from breakwater.metrics.archive.reading import ChunkReader
-from breakwater.metrics.archive_settings import ArchiveSettings
 from breakwater.metrics.errors import ArchiveUnavailableError
+from breakwater.metrics.settings import ArchiveSettings
 from breakwater.model import Clock
 
 log = structlog.get_logger("breakwater.metrics")

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from breakwater.metrics.archive.chunks import Chunk, chunk_at
 from breakwater.metrics.archive.objects import Objects
-from breakwater.metrics.classes import AGGREGATE
-from breakwater.metrics.index import TagIndex
-from breakwater.metrics.language.query import Equal, Not
-from breakwater.metrics.rollup import MARK, gathered
-from breakwater.metrics.rows import Rows
-from breakwater.metrics.store import SeriesStore
+from breakwater.metrics.classes.policy import AGGREGATE
+from breakwater.metrics.classes.rollup import MARK, gathered
+from breakwater.metrics.selection.query import Equal, Not
+from breakwater.metrics.series.index import TagIndex
+from breakwater.metrics.series.rows import Rows
+from breakwater.metrics.store.series_store import SeriesStore
 
 if TYPE_CHECKING:
     from breakwater.metrics.archive.parquet import ChunkWriter

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO, Final, Protocol
 
+from breakwater.metrics.durable.files import sync_folder
 from breakwater.metrics.errors import ArchiveSettingError, ArchiveUnavailableError
-from breakwater.metrics.files import sync_folder
 
 _TIMEOUT: Final = "30s"
 _RETRIES: Final = 3

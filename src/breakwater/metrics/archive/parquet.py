@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from breakwater.metrics.archive.chunks import Chunk
 from breakwater.metrics.archive.objects import told
-from breakwater.metrics.classes import AGGREGATE
+from breakwater.metrics.classes.policy import AGGREGATE
 from breakwater.metrics.errors import ArchiveUnavailableError
 
 Array = NDArray[np.float64]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from breakwater.metrics.archive.chunks import Chunk
 from breakwater.metrics.archive.objects import Objects
-from breakwater.metrics.classes import AGGREGATE
+from breakwater.metrics.classes.policy import AGGREGATE
 from breakwater.metrics.errors import ArchiveUnavailableError
-from breakwater.metrics.language.query import Query
+from breakwater.metrics.selection.query import Query
 
 if TYPE_CHECKING:
     from breakwater.metrics.archive.parquet import Footer, Group

@@ -8,11 +8,11 @@ from breakwater.metrics.archive.chunks import chunk_ms
 from breakwater.metrics.archive.exporting import Exportable
 from breakwater.metrics.archive.objects import Objects, missing, objects_at
 from breakwater.metrics.archive.tier import ArchivedClass, ArchiveTier
-from breakwater.metrics.class_store import ClassStore
-from breakwater.metrics.classes import FULL, dropped_keys
+from breakwater.metrics.classes.policy import FULL, dropped_keys
+from breakwater.metrics.classes.store import ClassStore
 from breakwater.metrics.errors import ArchiveSettingError
 from breakwater.metrics.settings import MetricsSettings
-from breakwater.metrics.store import SeriesStore
+from breakwater.metrics.store.series_store import SeriesStore
 from breakwater.model import Clock
 
 

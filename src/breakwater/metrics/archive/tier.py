@@ -9,26 +9,26 @@ from numpy.typing import NDArray
 
 from breakwater.metrics.archive.chunks import Chunk, chunk_at
 from breakwater.metrics.archive.reading import ChunkReader
-from breakwater.metrics.blocks import Directory
-from breakwater.metrics.class_reading import (
+from breakwater.metrics.classes.policy import AGGREGATE
+from breakwater.metrics.classes.reader import (
     ClassReader,
     joined,
     kinds_read,
     missing_keys,
     without_offset,
 )
-from breakwater.metrics.classes import AGGREGATE
 from breakwater.metrics.cost import Reach
 from breakwater.metrics.deadline import Deadline
 from breakwater.metrics.errors import QueryLimitError
-from breakwater.metrics.index import Check, TagIndex
+from breakwater.metrics.grid.window import Window
 from breakwater.metrics.language.expressions import DataExpression, GroupBy
-from breakwater.metrics.plan import Plan, Planner
-from breakwater.metrics.ports import Watcher
-from breakwater.metrics.reading import Reader
+from breakwater.metrics.reading.plan import Plan, Planner
+from breakwater.metrics.reading.reader import Reader
+from breakwater.metrics.series.index import Check, TagIndex
 from breakwater.metrics.settings import MetricsSettings
-from breakwater.metrics.spans import plain_span
-from breakwater.metrics.window import Window
+from breakwater.metrics.store.blocks import Directory
+from breakwater.metrics.store.ports import Watcher
+from breakwater.metrics.store.spans import plain_span
 
 Array = NDArray[np.float64]
 Part = tuple[Plan, Array]

@@ -9,7 +9,7 @@ from breakwater.metrics.language.expressions import Aggregate, Clamp
 from breakwater.metrics.language.kinds import Item, shown
 from breakwater.metrics.language.normalize import normalize
 from breakwater.metrics.language.program import parse_query, run
-from breakwater.metrics.language.query import conjunctive, disjunctive
+from breakwater.metrics.selection.query import conjunctive, disjunctive
 
 _FUNCTION_TEXT = "<function1>"
 

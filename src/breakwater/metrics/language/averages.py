@@ -7,7 +7,8 @@ from breakwater.metrics.language.expressions import (
     GroupBy,
 )
 from breakwater.metrics.language.named import Meaning
-from breakwater.metrics.language.query import (
+from breakwater.metrics.language.site import CustomAverage
+from breakwater.metrics.selection.query import (
     And,
     Everything,
     HasKey,
@@ -19,7 +20,6 @@ from breakwater.metrics.language.query import (
     either,
     negated,
 )
-from breakwater.metrics.language.site import CustomAverage
 
 
 def average_meaning(average: CustomAverage, base: Query) -> Meaning:

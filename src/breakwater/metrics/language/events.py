@@ -6,7 +6,7 @@ They can be written, printed and normalised; a metrics engine holds no events to
 import msgspec
 
 from breakwater.metrics.language.expressions import keys_text
-from breakwater.metrics.language.query import Query
+from breakwater.metrics.selection.query import Query
 
 
 class EventExpression(msgspec.Struct, frozen=True):

@@ -29,19 +29,6 @@ from breakwater.metrics.language.expressions import (
 from breakwater.metrics.language.generated import Random, Time, TimeSpan
 from breakwater.metrics.language.infix import infix, plain
 from breakwater.metrics.language.named import NamedRewrite
-from breakwater.metrics.language.query import (
-    And,
-    Compare,
-    Equal,
-    Everything,
-    HasKey,
-    In,
-    Not,
-    Nothing,
-    Or,
-    Query,
-    Regex,
-)
 from breakwater.metrics.language.registry import WORDS
 from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.language.wrapped import (
@@ -53,6 +40,19 @@ from breakwater.metrics.language.wrapped import (
     Stateful,
     Statistic,
     StatisticOf,
+)
+from breakwater.metrics.selection.query import (
+    And,
+    Compare,
+    Equal,
+    Everything,
+    HasKey,
+    In,
+    Not,
+    Nothing,
+    Or,
+    Query,
+    Regex,
 )
 
 _FOLDS: Final = {

@@ -11,8 +11,8 @@ import msgspec
 
 from breakwater.metrics.errors import QueryValueError
 from breakwater.metrics.language.durations import duration_text
-from breakwater.metrics.language.escapes import escape, number_text
-from breakwater.metrics.language.query import Query
+from breakwater.metrics.selection.escapes import escape, number_text
+from breakwater.metrics.selection.query import Query
 
 DEFAULT_CONSOLIDATION = {"sum": "avg", "count": "avg", "min": "min", "max": "max", "all": "sum"}
 

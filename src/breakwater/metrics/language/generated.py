@@ -1,7 +1,7 @@
 """Expressions that read no datapoint: noise, the calendar, a span of time."""
 
-from breakwater.metrics.language.escapes import escape
 from breakwater.metrics.language.expressions import Expression
+from breakwater.metrics.selection.escapes import escape
 
 
 class Random(Expression, frozen=True):

@@ -27,17 +27,6 @@ from breakwater.metrics.language.expressions import (
 )
 from breakwater.metrics.language.generated import Random, Time, TimeSpan
 from breakwater.metrics.language.named import NamedRewrite
-from breakwater.metrics.language.query import (
-    And,
-    Compare,
-    Equal,
-    HasKey,
-    In,
-    Not,
-    Or,
-    Query,
-    Regex,
-)
 from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.language.wrapped import (
     Consolidated,
@@ -48,6 +37,17 @@ from breakwater.metrics.language.wrapped import (
     Stateful,
     Statistic,
     StatisticOf,
+)
+from breakwater.metrics.selection.query import (
+    And,
+    Compare,
+    Equal,
+    HasKey,
+    In,
+    Not,
+    Or,
+    Query,
+    Regex,
 )
 
 _OPERATORS: Final = {

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from breakwater.metrics.errors import InvalidTimeError
 from breakwater.metrics.language.durations import parse_duration
-from breakwater.metrics.language.escapes import unescape
 from breakwater.metrics.language.expressions import (
     Aggregate,
     All,
@@ -20,8 +19,9 @@ from breakwater.metrics.language.expressions import (
     Expression,
     GroupBy,
 )
-from breakwater.metrics.language.query import Query
 from breakwater.metrics.language.styled import Styled
+from breakwater.metrics.selection.escapes import unescape
+from breakwater.metrics.selection.query import Query
 
 Item = Any  # an element of the stack: str, list, Query, Expression or Styled
 NO_MATCH: Final = object()

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from breakwater.metrics.errors import QueryError, QuerySyntaxError, QueryValueError
-from breakwater.metrics.language.escapes import unescape
 from breakwater.metrics.language.kinds import Item, name_of
 from breakwater.metrics.language.registry import Word
 from breakwater.metrics.language.size import Measure
+from breakwater.metrics.selection.escapes import unescape
 
 MAX_ITEMS: Final = 1024
 MAX_DEPTH: Final = 10

@@ -6,7 +6,7 @@ import msgspec
 
 from breakwater.metrics.language.durations import duration_text
 from breakwater.metrics.language.expressions import Expression, keys_text
-from breakwater.metrics.language.query import Query
+from breakwater.metrics.selection.query import Query
 
 
 class Meaning(msgspec.Struct, frozen=True, eq=False):

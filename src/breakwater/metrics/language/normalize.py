@@ -15,7 +15,12 @@ from breakwater.metrics.language.events import EventExpression
 from breakwater.metrics.language.expressions import Expression
 from breakwater.metrics.language.kinds import KINDS, NO_MATCH, Item, name_of
 from breakwater.metrics.language.program import run
-from breakwater.metrics.language.query import (
+from breakwater.metrics.language.rewrites import rewrite_queries
+from breakwater.metrics.language.styled import Styled
+from breakwater.metrics.language.variables import normalized_variables
+from breakwater.metrics.language.vocabulary import STANDARD, Vocabulary
+from breakwater.metrics.language.wrapped import Filtered, Statistic, StatisticOf
+from breakwater.metrics.selection.query import (
     And,
     In,
     Not,
@@ -28,11 +33,6 @@ from breakwater.metrics.language.query import (
     keys_of,
     negated,
 )
-from breakwater.metrics.language.rewrites import rewrite_queries
-from breakwater.metrics.language.styled import Styled
-from breakwater.metrics.language.variables import normalized_variables
-from breakwater.metrics.language.vocabulary import STANDARD, Vocabulary
-from breakwater.metrics.language.wrapped import Filtered, Statistic, StatisticOf
 
 FIRST_KEYS: Final = (
     "name",

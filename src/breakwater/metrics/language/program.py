@@ -5,10 +5,10 @@ from breakwater.metrics.language.durations import parse_duration
 from breakwater.metrics.language.events import EventExpression
 from breakwater.metrics.language.kinds import KINDS, NO_MATCH, Item, name_of
 from breakwater.metrics.language.machine import Machine
-from breakwater.metrics.language.query import Everything, Query
 from breakwater.metrics.language.rewrites import shift
 from breakwater.metrics.language.styled import OFFSETS, Styled
 from breakwater.metrics.language.vocabulary import STANDARD, Vocabulary
+from breakwater.metrics.selection.query import Everything, Query
 
 
 def run(

@@ -20,8 +20,8 @@ from breakwater.metrics.language.expressions import (
     check_subset,
 )
 from breakwater.metrics.language.named import Meaning, NamedRewrite
-from breakwater.metrics.language.query import Query, both
 from breakwater.metrics.language.styled import Styled
+from breakwater.metrics.selection.query import Query, both
 
 QueryChange = Callable[[Query], Query]
 

@@ -6,25 +6,9 @@ from typing import Final
 import msgspec
 
 from breakwater.metrics.errors import QueryValueError
+from breakwater.metrics.settings import INFRASTRUCTURE_KEYS
 
 _NAME: Final = re.compile(r"[^\s,:()]{1,60}")
-
-INFRASTRUCTURE_KEYS: Final = (
-    "nf.account",
-    "nf.ami",
-    "nf.app",
-    "nf.asg",
-    "nf.cluster",
-    "nf.node",
-    "nf.region",
-    "nf.shard1",
-    "nf.shard2",
-    "nf.stack",
-    "nf.subnet",
-    "nf.vmtype",
-    "nf.vpc",
-    "nf.zone",
-)
 
 
 class CustomAverage(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,13 +21,6 @@ class CustomAverage(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     base_query: str
     keys: tuple[str, ...] = INFRASTRUCTURE_KEYS
-
-
-AVERAGES: Final = (
-    "node-avg=name,poller.asg.instance,:eq",
-    "eureka-avg=name,discovery.status,:eq,state,UP,:eq,:and",
-)
-"""Averages per node that every site has unless its settings say otherwise: `name=query`."""
 
 
 def named_program(text: str) -> tuple[str, str]:

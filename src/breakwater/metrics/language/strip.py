@@ -5,7 +5,17 @@ from typing import Final
 
 from breakwater.metrics.errors import QueryValueError
 from breakwater.metrics.language.expressions import Expression
-from breakwater.metrics.language.query import (
+from breakwater.metrics.language.rewrites import rewrite_queries
+from breakwater.metrics.language.styled import Styled
+from breakwater.metrics.language.wrapped import (
+    Consolidated,
+    Filtered,
+    Ranked,
+    Stateful,
+    Statistic,
+    Wrapped,
+)
+from breakwater.metrics.selection.query import (
     And,
     Everything,
     HasKey,
@@ -16,16 +26,6 @@ from breakwater.metrics.language.query import (
     both,
     either,
     keys_of,
-)
-from breakwater.metrics.language.rewrites import rewrite_queries
-from breakwater.metrics.language.styled import Styled
-from breakwater.metrics.language.wrapped import (
-    Consolidated,
-    Filtered,
-    Ranked,
-    Stateful,
-    Statistic,
-    Wrapped,
 )
 
 _WRAPPERS: Final[dict[str, tuple[type[Wrapped], ...]]] = {

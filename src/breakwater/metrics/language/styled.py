@@ -2,8 +2,8 @@
 
 import msgspec
 
-from breakwater.metrics.language.escapes import escape
 from breakwater.metrics.language.expressions import Expression
+from breakwater.metrics.selection.escapes import escape
 
 OFFSETS = "offset"
 _PRINTED_AS_IS = frozenset(("sed", OFFSETS, "palette"))

@@ -13,15 +13,11 @@ from breakwater.metrics.errors import QueryError, QueryValueError
 from breakwater.metrics.language import words as _words  # noqa: F401 - declares the vocabulary
 from breakwater.metrics.language.averages import average_meaning
 from breakwater.metrics.language.machine import Machine, tokens
-from breakwater.metrics.language.query import Query
 from breakwater.metrics.language.registry import WORDS, Word, declared
 from breakwater.metrics.language.rewrites import named
-from breakwater.metrics.language.site import (
-    AVERAGES,
-    INFRASTRUCTURE_KEYS,
-    CustomAverage,
-    named_program,
-)
+from breakwater.metrics.language.site import CustomAverage, named_program
+from breakwater.metrics.selection.query import Query
+from breakwater.metrics.settings import AVERAGES, INFRASTRUCTURE_KEYS
 
 _CHAIN: Final = ("std", "query", "data", "math", "stateful", "filter", "style", "custom")
 FAMILIES: Final[dict[str, tuple[str, ...]]] = {

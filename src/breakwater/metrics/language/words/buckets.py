@@ -1,7 +1,6 @@
 """Words on bucket counts and registers: percentiles, samples in a range, distinct values."""
 
 from breakwater.metrics.errors import QueryValueError
-from breakwater.metrics.language.escapes import number_text
 from breakwater.metrics.language.expressions import (
     Aggregate,
     Expression,
@@ -9,10 +8,11 @@ from breakwater.metrics.language.expressions import (
     Percentiles,
 )
 from breakwater.metrics.language.named import Meaning
-from breakwater.metrics.language.query import Compare, Query, both, either
 from breakwater.metrics.language.registry import word
 from breakwater.metrics.language.rewrites import named
 from breakwater.metrics.language.wrapped import Distinct
+from breakwater.metrics.selection.escapes import number_text
+from breakwater.metrics.selection.query import Compare, Query, both, either
 from breakwater.model.percentiles import UPPER_BOUNDS, bucket_of
 
 

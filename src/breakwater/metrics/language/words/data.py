@@ -7,10 +7,10 @@ from breakwater.metrics.language.expressions import (
     Expression,
     GroupBy,
 )
-from breakwater.metrics.language.query import Query
 from breakwater.metrics.language.registry import word
 from breakwater.metrics.language.rewrites import consolidate_by, shift
 from breakwater.metrics.language.styled import Styled
+from breakwater.metrics.selection.query import Query
 
 
 @word("all", "query:Query -- Expr")

@@ -1,9 +1,9 @@
 """Words that ask for events."""
 
 from breakwater.metrics.language.events import EventExpression, Sample, Table
-from breakwater.metrics.language.query import Query
 from breakwater.metrics.language.registry import word
 from breakwater.metrics.language.words.data import checked_keys
+from breakwater.metrics.selection.query import Query
 
 
 @word("table", "query:Query columns:StringList -- Event")

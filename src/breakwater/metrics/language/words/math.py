@@ -12,9 +12,9 @@ from breakwater.metrics.language.expressions import (
     Unary,
     check_joinable,
 )
+from breakwater.metrics.language.operators import BINARY, UNARY
 from breakwater.metrics.language.registry import word
 from breakwater.metrics.language.wrapped import Renamed
-from breakwater.metrics.operators import BINARY, UNARY
 
 
 @word("const", "value:Double -- Expr")

@@ -2,13 +2,13 @@
 
 import re
 
-from breakwater.metrics.language import query as q
 from breakwater.metrics.language.expressions import Expression
 from breakwater.metrics.language.kinds import Item
-from breakwater.metrics.language.patterns import pattern
 from breakwater.metrics.language.registry import word
 from breakwater.metrics.language.rewrites import restrict
 from breakwater.metrics.language.styled import Styled
+from breakwater.metrics.selection import query as q
+from breakwater.metrics.selection.patterns import pattern
 
 _SPECIAL = re.compile(r"([.^$*+?()\[\]{}|\\])")
 

@@ -13,12 +13,12 @@ from breakwater.metrics.language.expressions import (
 from breakwater.metrics.language.kinds import KINDS, Item
 from breakwater.metrics.language.machine import Machine
 from breakwater.metrics.language.named import Meaning, NamedRewrite
-from breakwater.metrics.language.query import Equal, In, Query, both
 from breakwater.metrics.language.registry import word
 from breakwater.metrics.language.rewrites import add_keys, group_by, named
 from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.language.words.data import checked_keys
 from breakwater.metrics.language.words.math import fold
+from breakwater.metrics.selection.query import Equal, In, Query, both
 
 
 @word("by", "lines:Expr keys:StringList -- Expr")

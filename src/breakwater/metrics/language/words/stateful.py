@@ -4,11 +4,11 @@ from typing import Final
 
 from breakwater.metrics.language.expressions import Constant, Expression
 from breakwater.metrics.language.machine import Machine
-from breakwater.metrics.language.query import Query
 from breakwater.metrics.language.registry import word
 from breakwater.metrics.language.words.math import combine
 from breakwater.metrics.language.words.rewrite import declare_named_lines, lines_of
 from breakwater.metrics.language.wrapped import Distinct, Stateful
+from breakwater.metrics.selection.query import Query
 
 _WINDOWS: Final = {
     "rolling-count": "How many of the last n points are not zero.",

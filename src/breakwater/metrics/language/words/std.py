@@ -4,11 +4,11 @@ import re
 from typing import Any
 
 from breakwater.metrics.errors import QueryValueError
-from breakwater.metrics.language.escapes import unescape
 from breakwater.metrics.language.kinds import Item
 from breakwater.metrics.language.machine import Machine
 from breakwater.metrics.language.registry import word
 from breakwater.metrics.language.size import MAX_LITERAL
+from breakwater.metrics.selection.escapes import unescape
 
 _PLACEHOLDER = re.compile(
     r"%(?P<plain>[%n])|%(?:(?P<place>[1-9][0-9]?)\$)?(?P<flags>[-+ 0#]*)"

@@ -5,13 +5,13 @@ from typing import Final
 
 from breakwater.metrics.errors import InvalidTimeError, QueryValueError
 from breakwater.metrics.language.durations import parse_duration
-from breakwater.metrics.language.escapes import escape
 from breakwater.metrics.language.expressions import Expression, keys_text
 from breakwater.metrics.language.machine import Machine, tokens
-from breakwater.metrics.language.patterns import pattern as checked_pattern
 from breakwater.metrics.language.registry import word
 from breakwater.metrics.language.rewrites import add_keys
 from breakwater.metrics.language.styled import OFFSETS, Styled
+from breakwater.metrics.selection.escapes import escape
+from breakwater.metrics.selection.patterns import pattern as checked_pattern
 
 LINE_STYLES: Final = ("line", "area", "stack", "vspan", "heatmap")
 _HEX_COLOR: Final = re.compile(r"[0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8}")

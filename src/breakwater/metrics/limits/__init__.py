@@ -1,0 +1,1 @@
+"""How many series there may be of what, and what there is."""

@@ -1,0 +1,426 @@
+"""The loop over updates, compiled by numba: from any stamp to datapoints of the step grid.
+
+One pass turns updates of every kind of meter, of any number of series in any order, into what is
+to be stored, and moves on where each series stands. The arithmetic is that of
+`breakwater.model.normalization`, operation by operation, so that the numbers are the same to the
+last bit; what is added to it is said at `settle`. An update on the grid takes some 10 ns.
+
+Everywhere: `out` int64 [3, room] takes handle, slot and op of each datapoint, `settled` float64
+[room] its value; `counts` is indexed by `outcomes`. Numba has no keyword-only arguments, and
+counts references to arrays in a tuple at every call, hence the many arguments.
+"""
+# ruff: noqa: PLR0913, PLR0917 - see above
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from breakwater.metrics.normalize.outcomes import (
+    AHEAD,
+    COUNTS,
+    DUPLICATE,
+    FREE,
+    INFINITE,
+    LATE,
+    MOVED,
+    NO_SOURCE,
+    NO_VALUE,
+    PASSED_OVER,
+    PAUSE,
+    RESET,
+    SETTLED,
+    STALE,
+)
+from breakwater.metrics.normalize.standing import COUNTER_MS, EXTRAS, PARTIAL, TOTAL
+from breakwater.metrics.normalize.standings import (
+    GENERATION,
+    LAST_MS,
+    LENT_BIT,
+    LENT_GENERATIONS,
+    ROLLED,
+    TARGET,
+)
+from breakwater.metrics.series.kinds import ADD, COUNTER, FILL, GAUGE, MAXIMUM, RATE, REPLACE, SUM
+from breakwater.metrics.series.rows import ROW_BITS, ROW_MASK
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_OPS = np.array([REPLACE, REPLACE, MAXIMUM, ADD, MAXIMUM])
+"""How a value joins its slot, by kind of meter."""
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _emit(
+    out: Ints, settled: Floats, counts: Ints, handle: int, slot: int, value: float, op: int
+) -> None:
+    """Have a datapoint stored."""
+    if value - value != 0.0:  # two great values made an infinite one
+        counts[INFINITE] += 1
+        return
+    n = counts[SETTLED]
+    out[0, n] = handle
+    out[1, n] = slot
+    out[2, n] = op
+    settled[n] = value
+    counts[SETTLED] = n + 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _begin(
+    out: Ints,
+    settled: Floats,
+    counts: Ints,
+    handle: int,
+    stamp: int,
+    value: float,
+    step: int,
+    op: int,
+) -> float:
+    """The first rate in a long time; returns its share of the step it is in."""
+    slot = stamp // step
+    into = stamp - slot * step
+    if not into:
+        _emit(out, settled, counts, handle, slot, value, op)
+        return 0.0
+    _emit(out, settled, counts, handle, slot, value * ((step - into) / step), op)
+    return value * (into / step)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _go_on(
+    out: Ints,
+    settled: Floats,
+    counts: Ints,
+    handle: int,
+    last: int,
+    partial: float,
+    stamp: int,
+    value: float,
+    step: int,
+    op: int,
+) -> float:
+    """A rate that holds since `last`; returns the sum of the step it is in."""
+    slot, end_slot = stamp // step, last // step + 1
+    into = stamp - slot * step
+    if end_slot > slot:
+        return partial + value * ((stamp - last) / step)
+    last_into = last - (end_slot - 1) * step
+    first = partial + value * ((step - last_into) / step)
+    _emit(out, settled, counts, handle, end_slot, first, op)
+    while end_slot < slot:
+        end_slot += 1
+        _emit(out, settled, counts, handle, end_slot, value, op)
+    return value * (into / step) if into else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _rate(
+    out: Ints,
+    settled: Floats,
+    counts: Ints,
+    handle: int,
+    last: int,
+    partial: float,
+    stamp: int,
+    value: float,
+    step: int,
+    heartbeat: int,
+    is_shared: bool,  # noqa: FBT001 - as above
+) -> float:
+    """A rate that moves on; returns the sum of the step it is in."""
+    if last and stamp - last > heartbeat:
+        counts[PAUSE] += 1
+        last = 0
+    if last:
+        op = ADD if is_shared else REPLACE
+        return _go_on(out, settled, counts, handle, last, partial, stamp, value, step, op)
+    op = ADD if is_shared else FILL
+    return _begin(out, settled, counts, handle, stamp, value, step, op)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _stay(
+    out: Ints,
+    settled: Floats,
+    counts: Ints,
+    handle: int,
+    kind: int,
+    last: int,
+    stamp: int,
+    value: float,
+    step: int,
+) -> None:
+    """An update that does not move on: said again, or a whole step that came late."""
+    if stamp == last:
+        counts[DUPLICATE] += 1
+    elif kind == RATE and stamp % step == 0:
+        counts[LATE] += 1
+        _emit(out, settled, counts, handle, stamp // step, value, FILL)
+    else:
+        counts[PASSED_OVER] += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _growth(counts: Ints, former_ms: int, former: float, stamp: int, value: float) -> float:
+    """Growth a second of a total that was `former`; 0 when it fell."""
+    growth = value - former
+    if growth < 0.0:
+        counts[RESET] += 1
+    seconds = (stamp - former_ms) / 1000.0
+    return growth / seconds if seconds > 0.0 and growth > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _remember(
+    out: Ints,
+    settled: Floats,
+    counts: Ints,
+    memory: Floats,
+    handle: int,
+    kind: int,
+    last: int,
+    stamp: int,
+    value: float,
+    step: int,
+    heartbeat: int,
+    is_shared: bool,  # noqa: FBT001 - as above
+) -> bool:
+    """A total, or a rate off the grid, of a series that got to `last`; whether it moves on."""
+    if kind == COUNTER:
+        former_ms, former = int(memory[COUNTER_MS]), memory[TOTAL]
+        memory[COUNTER_MS] = stamp
+        memory[TOTAL] = value
+        if not former_ms:
+            return False
+        value = _growth(counts, former_ms, former, stamp, value)
+    if stamp <= last:
+        _stay(out, settled, counts, handle, kind, last, stamp, value, step)
+        return False
+    memory[PARTIAL] = _rate(
+        out,
+        settled,
+        counts,
+        handle,
+        last,
+        memory[PARTIAL],
+        stamp,
+        value,
+        step,
+        heartbeat,
+        is_shared,
+    )
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fold(
+    out: Ints,
+    settled: Floats,
+    counts: Ints,
+    handle: int,
+    kind: int,
+    newest_ms: int,
+    slot: int,
+    value: float,
+    step: int,
+) -> int:
+    """A gauge or a sum: its slot holds what came before; returns the newest step's end."""
+    if slot * step < newest_ms - step:
+        counts[PASSED_OVER] += 1
+    elif value == value:  # noqa: PLR0124 - NaN is the one value unequal to itself
+        _emit(out, settled, counts, handle, slot, value, ADD if kind == SUM else MAXIMUM)
+    return max(newest_ms, slot * step)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _roll_up(
+    out: Ints,
+    settled: Floats,
+    counts: Ints,
+    memory: Floats,
+    handle: int,
+    kind: int,
+    stamp: int,
+    value: float,
+    step: int,
+    heartbeat: int,
+) -> None:
+    """An update of one of many sources of a series, which keeps nothing of them."""
+    if kind >= GAUGE:
+        _fold(out, settled, counts, handle, kind, 0, (stamp - 1) // step + 1, value, step)
+    elif kind == RATE:
+        share = _begin(out, settled, counts, handle, stamp, value, step, ADD)
+        if stamp % step:
+            _emit(out, settled, counts, handle, stamp // step + 1, share, ADD)
+    elif not memory.size:
+        counts[NO_SOURCE] += 1
+    else:
+        last = int(memory[LAST_MS])
+        if _remember(
+            out, settled, counts, memory, handle, kind, last, stamp, value, step, heartbeat, True
+        ):
+            memory[LAST_MS] = stamp
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _move(moved: Ints, counts: Ints, row: int) -> None:
+    """Have the standing of a row logged."""
+    moved[counts[MOVED]] = row
+    counts[MOVED] += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _target(handle: int, lent_for: Ints) -> int:
+    """The handle of the series behind a lent one; -1 when it was lent to another since."""
+    source, generation = handle & ROW_MASK, (handle >> ROW_BITS) % LENT_GENERATIONS
+    if source >= len(lent_for) or lent_for[source, GENERATION] != generation:
+        return -1
+    return int(lent_for[source, TARGET])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _take_place(row: int, places: NDArray[np.int32], free: NDArray[np.int32], counts: Ints) -> int:
+    """A place for more than a stamp; 0 when none is left."""
+    if counts[FREE]:
+        counts[FREE] -= 1
+        places[row] = free[counts[FREE]]
+    return int(places[row])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _reason(stamp: int, value: float, furthest_ms: int) -> int:
+    """Why an update of a series has no place in time; -1 when it has."""
+    if stamp > furthest_ms:
+        return AHEAD
+    if stamp <= 0:
+        return PASSED_OVER
+    if value - value != 0.0 and value == value:  # noqa: PLR0124 - false for NaN
+        return INFINITE
+    return -1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def settle(  # noqa: C901, PLR0912, PLR0915 - the one pass over memory
+    start: int,
+    handles: Ints,
+    stamps: Ints,
+    values: Floats,
+    generations: NDArray[np.int32],
+    kinds: NDArray[np.uint8],
+    last_ms: Ints,
+    places: NDArray[np.int32],
+    extras: Floats,
+    free: NDArray[np.int32],
+    lent: Floats,
+    lent_for: Ints,
+    out: Ints,
+    settled: Floats,
+    moved: Ints,
+    counts: Ints,
+    step: int,
+    counter_ms: int,
+    furthest_ms: int,
+    most: int,
+) -> int:
+    """Take updates from `start` on; returns the first that was not taken, for want of room.
+
+    generations, kinds, last_ms, places: by row. extras, lent, lent_for, free: as in `Standings`.
+    moved: filled with rows whose standing the datapoints do not tell. counter_ms: how long the
+    rate of a total holds, that of a rate being a step. furthest_ms: stamps beyond it are ahead of
+    the clock. most: how many datapoints one update may settle.
+
+    Beyond the oracle: values that are none, infinite ones, and stamps ahead of the clock leave
+    everything as it is; a rate that comes late but on the grid fills its slot if that is empty,
+    and so does what a first value says of the step before; a rolled-up series keeps nothing of
+    its sources, so a rate counts for one step, and totals come by handles that are lent, each
+    with a memory of its own.
+    """
+    last_room = settled.size - most
+    known = slot = into = 0  # the last stamp; many come in a row
+    for i in range(start, handles.size):
+        if counts[SETTLED] > last_room:
+            return i
+        handle, stamp, value = handles[i], stamps[i], values[i]
+        source = handle & ROW_MASK if (handle >> LENT_BIT) & 1 else -1
+        if source >= 0:
+            handle = _target(handle, lent_for)
+        row = handle & ROW_MASK
+        if row >= generations.size or generations[row] != handle >> ROW_BITS:
+            counts[STALE] += 1
+            continue
+        kind, place, last = kinds[row], places[row], last_ms[row]
+        if stamp != known:
+            known, slot = stamp, stamp // step
+            into = stamp - slot * step
+        is_next = into == 0 and last == stamp - step and place == 0 and last > 0
+        if is_next and stamp <= furthest_ms and kind != COUNTER and value - value == 0.0:
+            _emit(out, settled, counts, handle, slot, value, _OPS[kind])
+            last_ms[row] = stamp
+            continue
+        reason = _reason(stamp, value, furthest_ms)
+        if reason >= 0:
+            counts[reason] += 1
+            continue
+        is_value = value == value  # noqa: PLR0124 - NaN is the one value unequal to itself
+        counts[NO_VALUE] += not is_value
+        if not is_value and (kind < GAUGE or place == ROLLED):
+            continue
+        if place == ROLLED:
+            memory = lent[source] if source >= 0 else lent[0, :0]
+            _roll_up(
+                out, settled, counts, memory, handle, kind, stamp, value, step, counter_ms
+            )  # fmt: skip
+        elif kind >= GAUGE:
+            end = slot + (into > 0)
+            last_ms[row] = _fold(out, settled, counts, handle, kind, last, end, value, step)
+            if not is_value and last_ms[row] > last:
+                _move(moved, counts, row)
+        elif place == 0 and kind == RATE and into == 0:
+            if stamp > last:
+                last_ms[row] = stamp
+                _rate(
+                    out, settled, counts, handle, last, 0.0, stamp, value, step, step, False
+                )  # fmt: skip
+            else:
+                _stay(out, settled, counts, handle, kind, last, stamp, value, step)
+        else:
+            place = place or _take_place(row, places, free, counts)
+            if place == 0:
+                return i
+            memory, beat = extras[place], step if kind == RATE else counter_ms
+            is_on = _remember(
+                out, settled, counts, memory, handle, kind, last, stamp, value, step, beat, False
+            )  # fmt: skip
+            if is_on:
+                last_ms[row] = stamp
+            if is_on or kind == COUNTER:
+                _move(moved, counts, row)
+    return handles.size
+
+
+def warm_up() -> None:
+    """Compile the loop, or load it from the cache."""
+    none, no_values = np.empty(0, dtype=np.int64), np.empty(0)
+    settle(
+        0,
+        none,
+        none,
+        no_values,
+        np.zeros(1, dtype=np.int32),
+        np.zeros(1, dtype=np.uint8),
+        none,
+        np.zeros(1, dtype=np.int32),
+        np.zeros((1, EXTRAS)),
+        np.zeros(1, dtype=np.int32),
+        np.zeros((1, LAST_MS + 1)),
+        np.zeros((1, GENERATION + 1), dtype=np.int64),
+        np.zeros((3, 1), dtype=np.int64),
+        no_values,
+        none,
+        np.zeros(COUNTS, dtype=np.int64),
+        1,
+        1,
+        1,
+        1,
+    )

@@ -1,0 +1,1 @@
+"""From a selection to lines: which rows, into which line, and their values."""

@@ -1,0 +1,125 @@
+"""Folds of many datapoints, cut over the cores and checked against the deadline on the way.
+
+A fold is cut along time: each part takes all rows for some slots, so every slot adds its rows in
+the same order, and an answer is the same to the last bit however many threads worked on it. The
+thread that asks works too; when the others are busy with other queries it does all of it alone.
+"""
+
+import os
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from breakwater.metrics.deadline import Deadline
+from breakwater.metrics.store.blocks import Directory, load_kernels
+from breakwater.metrics.store.spans import FIRST, SLOTS, Spans
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_AT_ONCE: Final = 1_000_000
+"""Datapoints between two looks at the deadline: a few milliseconds."""
+_MOST_THREADS: Final = 4
+_LEAST_SLOTS: Final = 8
+
+
+class _Fold:
+    """One fold; `run` may be called by several threads, which share the parts out."""
+
+    def __init__(  # noqa: PLR0917 - the arguments of `fold`
+        self, how: int, spans: Spans, rows: Ints, lines: Ints, origin: int, out: Array
+    ) -> None:
+        self._how, self._spans, self._rows, self._lines = how, spans, rows, lines
+        self._origin, self._out = origin, out
+        self._counting = threading.Lock()
+        self._failed = False
+
+    def run(self, parts: deque[tuple[int, int]], deadline: Deadline) -> None:
+        """Fold parts until none is left; raises what the deadline raises, in every thread."""
+        try:
+            while not self._failed:
+                try:
+                    first, last = parts.popleft()
+                except IndexError:
+                    return
+                self._part(first, last, deadline)
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _part(self, first: int, last: int, deadline: Deadline) -> None:
+        fold = load_kernels().fold_spans
+        at_once = max(_AT_ONCE // (last - first + 1), 1)
+        for start in range(0, len(self._rows), at_once):
+            if self._failed:
+                return
+            deadline.check()
+            rows = self._rows[start : start + at_once]
+            lines = self._lines[start : start + at_once]
+            fold(self._how, self._spans, rows, lines, first, last, self._origin, self._out)
+            with self._counting:
+                deadline.count(len(rows) * (last - first + 1))
+
+
+def fold(  # noqa: PLR0917 - what the loop itself takes
+    how: int,
+    directory: Directory,
+    rows: Ints,
+    lines: Ints,
+    slots: tuple[int, int],
+    out: Array,
+    deadline: Deadline,
+) -> None:
+    """Fold grid points slots[0] to slots[1] of rows into their lines; see `kernels.fold_spans`.
+
+    rows ascend; lines: the line of each row; out: [lines, points], NaN where nothing was folded.
+    Raises what `deadline` raises; then `out` means nothing.
+    """
+    spans = directory.spans
+    parts = _parts(spans, *slots)
+    work = _Fold(how, spans, rows, lines, slots[0], out)
+    size = len(rows) * sum(last - first + 1 for first, last in parts)
+    count = _thread_count() if size > 2 * _AT_ONCE else 1
+    if count == 1:
+        work.run(deque([(parts[0][0], parts[-1][1])] if parts else []), deadline)
+        return
+    helping = [_helpers().submit(work.run, parts, deadline) for _ in range(count - 1)]
+    try:
+        work.run(parts, deadline)
+    finally:
+        begun = [each for each in helping if not each.cancel()]
+        wait(begun)
+    for each in begun:
+        each.result()
+
+
+def _parts(spans: Spans, first: int, last: int) -> deque[tuple[int, int]]:
+    """The slots of a fold as stretches that take about as long: each span, or half of it."""
+    found: deque[tuple[int, int]] = deque()
+    for span in spans.tolist():
+        low = max(first, span[FIRST])
+        high = min(last, span[FIRST] + span[SLOTS] - 1)
+        if low > high:
+            continue
+        if len(spans) < 2 * _MOST_THREADS and high - low >= 2 * _LEAST_SLOTS:
+            middle = (low + high) // 2
+            found.append((low, middle))
+            low = middle + 1
+        found.append((low, high))
+    return found
+
+
+def _thread_count() -> int:
+    """How many threads may fold: one a core this process may use now."""
+    return min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    """Threads that help with large folds, shared by all queries; started when they are needed."""
+    return ThreadPoolExecutor(_MOST_THREADS - 1, thread_name_prefix="metrics-fold")

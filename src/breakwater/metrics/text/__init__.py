@@ -1,0 +1,1 @@
+"""Lines and numbers as text: legends, units, shortest decimals, bars for terminals."""
