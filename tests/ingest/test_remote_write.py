@@ -126,6 +126,19 @@ def test_names_of_metrics_are_brought_within_our_rules(sink: MemorySink, clock: 
     assert one.stats().changed == {"values_padded": 1, "values_cut": 1}
 
 
+def test_series_that_changes_make_the_same_are_counted(sink: MemorySink, clock: FakeClock) -> None:
+    """Two that come to the same tags share a series, once in `merged`, whenever they come."""
+    one = remote_writer(sink, clock)
+    paths = [{"__name__": "hits", "path": path} for path in ("/a", "/b", ":a", ":c", "-c")]
+    bodies = [packed(*(series(each, (T0, 1.0)) for each in part)) for part in (paths[:3], paths)]
+    for body in (*bodies, packed(series({**paths[0], "path": "a/"}, (T0, 1.0)))):
+        assert written(one, body).refused == 0
+    assert one.stats().changed == {"characters": 5, "merged": 1}
+    sink.retire_all()
+    written(one, packed(series(paths[3], (T0, 1.0)), series({**paths[0], "path": "*c"}, (T0, 1))))
+    assert one.stats().changed["merged"] == 2
+
+
 @pytest.mark.parametrize(
     ("labels", "rule"),
     [

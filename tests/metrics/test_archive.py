@@ -1,5 +1,7 @@
 """The archive: chunks as Parquet files, whole or not there, and read back as the last tier."""
 
+import contextlib
+import io
 import math
 import threading
 from datetime import UTC, datetime
@@ -216,6 +218,26 @@ def test_a_broken_file_is_told(tmp_path: Path) -> None:
     window = {"start_ms": setting.start_ms, "end_ms": setting.start_ms + 600_000}
     with pytest.raises(ArchiveUnavailableError, match=r"minutes/60000ms/.*parquet of the archive"):
         answer(setting.engine, ":true,:sum", step_ms=60_000, **window)
+
+
+def test_no_flipped_bit_invents_a_value(tmp_path: Path) -> None:
+    """A bit flipped in the pages or in the footer of a file is told; nothing else is read."""
+    chunk = chunk_at("minutes", 60_000, T0)
+    path = tmp_path / "file"
+    writer = parquet.ChunkWriter(path, chunk, 1000)
+    tags = [{"name": f"m{row % 3}", "nf.app": f"a{row}"} for row in range(30)]
+    values = np.round(np.random.default_rng(1).normal(5, 3, (30, chunk.slots)), 2)
+    writer.add(tags, values)
+    writer.close()
+    data = path.read_bytes()
+    for at in range(0, len(data), 37):
+        damaged = bytearray(data)
+        damaged[at] ^= 1 << at % 8
+        file = io.BytesIO(damaged)
+        with contextlib.suppress(ArchiveUnavailableError):
+            footer = parquet.read_footer(file, chunk)
+            assert [each for _, each in parquet.read_series(file, footer, 0, chunk)] == tags
+            np.testing.assert_array_equal(parquet.read_values(file, footer, 0, chunk), values)
 
 
 class _Refusing(FolderObjects):

@@ -39,7 +39,6 @@ def test_classes_may_follow_each_other() -> None:
         ({"step_ms": 60_000}, "step_ms is 60000; allowed: more than the 60000 of class minutes"),
         ({"retention_s": 3600}, "retention_s is 3600; allowed: 86400 or more: as long as class"),
         ({"drop_tags": ["name"]}, "drop_tags holds 'name'; allowed: any key but atlas.dstype"),
-        ({"where": "name,:nonsense"}, "where: unknown word ':nonsense'"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_would(
@@ -51,6 +50,15 @@ def test_what_does_not_fit_is_refused_with_what_would(
         checked([MINUTES, wrong], step_ms=1000, retention_s=3600)
     assert message in str(refused.value)
     assert str(refused.value).startswith(f"retention class {wrong.name!r}: ")
+
+
+def test_a_condition_that_cannot_be_read_is_refused() -> None:
+    """At the start, before any folder is made; the message names the class and what is wrong."""
+    wrong = msgspec.structs.replace(MINUTES, where="name,:nonsense")
+    with pytest.raises(InvalidClassError) as refused:
+        MetricsEngine(MetricsSettings(classes=[wrong]), FakeClock())
+    message = "retention class 'minutes': where: unknown word ':nonsense'"
+    assert str(refused.value).startswith(message)
 
 
 def test_there_are_not_too_many() -> None:

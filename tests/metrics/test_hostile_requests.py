@@ -5,6 +5,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from breakwater.metrics import MetricsEngine, MetricsSettings, QueryTimeoutError
+from breakwater.metrics.cost import selections
 from breakwater.metrics.http import routes
 from breakwater.metrics.language.program import parse, parse_query
 from breakwater.metrics.reading.plan import Planner
@@ -85,9 +86,9 @@ def test_remembered_plans_are_bounded_by_their_rows() -> None:
     for row in range(10):
         index.add(row, {"name": "calls", "nf.node": f"i-{row}"})
     planner = Planner(index, capacity=500, max_lines=100, max_rows_kept=25)
-    plans = [parse(f"name,calls,:eq,x,{n},:eq,:not,:and,:sum")[0].inner for n in range(5)]
-    for plan in plans:
-        assert len(planner.plan(plan).rows) == 10  # type: ignore[arg-type]  # a data expression
+    for n in range(5):
+        (read,) = selections(parse(f"name,calls,:eq,x,{n},:eq,:not,:and,:sum"))
+        assert len(planner.plan(read).rows) == 10
     assert len(planner._kept) == 2
 
 

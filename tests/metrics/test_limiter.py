@@ -263,6 +263,17 @@ def test_a_lent_handle_goes_stale_with_its_series(clock: FakeClock) -> None:
     assert kept.write(handles, now_ms, np.ones(1)).tolist() == [0]
 
 
+def test_no_handle_is_stale(clock: FakeClock) -> None:
+    """What a series got that there was no room for is handed back, even after others retired."""
+    kept = engine(clock)
+    now_ms = clock.now_ms()
+    kept.resolve_all(requests(range(40), kind="counter"))
+    nothing, other = np.array([-1, -1]), np.array([kept.resolve({"name": "other"})])
+    assert kept.record(nothing, np.full(2, now_ms), np.ones(2)).tolist() == [0, 1]
+    assert kept.write(nothing, now_ms, np.ones(2)).tolist() == [0, 1]
+    kept.write(other, now_ms, np.ones(1))
+
+
 def test_duplicates_in_a_batch_count_once(clock: FakeClock) -> None:
     """The same new series twice in one batch takes one place."""
     kept = engine(clock)

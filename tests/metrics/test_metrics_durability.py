@@ -262,6 +262,45 @@ def test_a_disk_that_does_not_keep_up(engine: MetricsEngine, clock: FakeClock) -
     assert stats(engine).log.not_durable == 10
 
 
+def test_what_no_longer_fits_the_queue_is_not_acknowledged(
+    engine: MetricsEngine, clock: FakeClock, tmp_path: Path
+) -> None:
+    """Who wrote when the queue was full is told so, and a snapshot brings all of it to disk."""
+    write(engine, clock)
+    wait_durable(engine)
+    assert engine._durability is not None
+    log = engine._durability._log
+    log._queued_bytes = 2 * MOST_WAITING_BYTES + 1
+    write(engine, clock, value=2.0)
+    log._queued_bytes = 0
+    with pytest.raises(NotDurableError, match="too slow; send them again"):
+        wait_durable(engine)
+    assert stats(engine).log.failure
+    engine.maintain()
+    assert not stats(engine).log.failure
+    again = opened(crash_image(engine, tmp_path / "metrics", tmp_path / "copy"), clock)
+    assert contents(again) == contents(engine)
+    again.close()
+
+
+def test_what_is_left_out_during_a_snapshot_needs_another(
+    engine: MetricsEngine, clock: FakeClock
+) -> None:
+    """A snapshot that began before datapoints were left out does not make them durable."""
+    assert engine._durability is not None
+    log = engine._durability._log
+    write(engine, clock)
+    log.refuse("the disk is away")
+    log.mark().segment()
+    log._queued_bytes = 2 * MOST_WAITING_BYTES + 1
+    write(engine, clock)
+    log._queued_bytes = 0
+    log.trust()
+    assert "the disk is away" in stats(engine).log.failure
+    engine.maintain()
+    assert not stats(engine).log.failure
+
+
 def test_a_snapshot_given_up_leaves_nothing(tmp_path: Path, clock: FakeClock) -> None:
     """A platform that ends during a snapshot keeps the former one and the log."""
     history = History(tmp_path, 8)

@@ -185,11 +185,18 @@ def test_limits_carry_count_and_limit() -> None:
 
 
 def test_an_empty_window_of_decades_asks_for_no_memory() -> None:
-    """A line is bounded at the stored step too, before it is consolidated, also without series."""
+    """What ends before all that is held is missing, and not looked for at the stored step."""
     made, _ = engine()
+    day_ms = 86_400_000
     for program in ("name,nope,:eq,:sum", "name,nope,:eq,:max", "name,nope,:eq,:sum,1h,:offset"):
-        with pytest.raises(QueryLimitError, match=r"before consolidation: \d+ > 50000000"):
-            made.query(program, start_ms=0, end_ms=T0, step_ms=86_400_000)
+        found = made.query(program, start_ms=0, end_ms=T0, step_ms=day_ms)
+        assert len(found.lines[0].values) == T0 // day_ms
+        assert np.isnan(found.lines[0].values).all()
+        cost = made.estimate(program, start_ms=0, end_ms=T0, step_ms=day_ms)
+        assert cost.bytes < 4_000_000
+    made.write_series({"name": "c"}, T0, 86_400.0)
+    held = made.query("name,c,:eq,:sum", start_ms=0, end_ms=T0 + day_ms, step_ms=day_ms)
+    assert np.flatnonzero(~np.isnan(held.lines[0].values)).tolist() == [-(-T0 // day_ms) - 1]
     by_app = "name,nope,:eq,(,nf.app,),:by"
     assert made.query(by_app, start_ms=0, end_ms=T0, step_ms=86_400_000).lines == []
 
@@ -246,3 +253,16 @@ def test_stats_tell_what_there_is() -> None:
     stats = made.stats()
     assert (stats.series, stats.datapoints, stats.queries, stats.failed_queries) == (2, 3, 2, 1)
     assert stats.size_bytes > 0
+
+
+def test_a_clock_set_back_is_seen() -> None:
+    """As long as datapoints of now are older than what is taken, the engine says so."""
+    kept, clock = engine()
+    handle = np.array([kept.resolve({"name": "calls"})])
+    seen = []
+    for seconds in (0, 1800, -1800, 1750):
+        clock.advance(seconds)
+        kept.write(handle, clock.now_ms(), np.ones(1))
+        seen.append(kept.takes_present)
+    assert seen == [True, True, False, True]
+    assert kept.stats().dropped == {"late": 1}

@@ -108,6 +108,12 @@ def test_pages_of_tags_follow_each_other(client: TestClient) -> None:
     assert "x-nflx-atlas-next-offset" not in last.headers
 
 
+def test_tags_in_another_form_are_refused(client: TestClient) -> None:
+    """A form that is not known is said to be so, as it is for graphs."""
+    answer = client.get("/api/v1/tags", params={"format": "xml"})
+    assert (answer.status_code, "one of json, txt" in answer.json()["message"]) == (400, True)
+
+
 @pytest.mark.parametrize("limit", ["0", "-1", "x", "1001"])
 def test_a_limit_out_of_range_is_refused(client: TestClient, limit: str) -> None:
     """The limit is a number from 1 to 1000."""

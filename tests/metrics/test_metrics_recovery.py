@@ -187,6 +187,48 @@ def test_a_log_without_its_beginning(lived: Past, tmp_path: Path) -> None:
     assert points(found) <= lived.written
 
 
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [
+        (["log-0000000003"], "log segment 3 and what came after it are gone"),
+        (["log-0000000002", "snapshot-0000000003"], "log segments 2 to 2 are gone"),
+        (["snapshot-0000000002", "snapshot-0000000003"], "log segments 1 to 1 are gone"),
+    ],
+)
+def test_a_missing_log_is_told(tmp_path: Path, lost: list[str], told: str) -> None:
+    """A log segment that is needed and gone is told, were it the only one after a snapshot."""
+    history = History(tmp_path / "live", 8)
+    for _ in range(2):
+        history.live(5, snapshot_share=0.0)
+        history.snapshot()
+    history.live(3, snapshot_share=0.0)
+    image = crash_image(history.engine, history.folder, tmp_path / "image")
+    history.engine.close()
+    for name in lost:
+        (image / GRID / name).unlink()
+    again = opened(image, history.clock, SMALL)
+    durability = again.stats().durability
+    assert durability is not None
+    assert durability.recovered.damaged == [told]
+    assert points(contents(again)) <= history.written
+    again.close()
+
+
+def test_series_of_the_log_without_room_are_told(tmp_path: Path) -> None:
+    """With a smaller max_series than the log has series, the start says how many it left out."""
+    history = History(tmp_path / "live", 9, MetricsSettings(block_slots=5, classes=[]))
+    history.live(20, snapshot_share=0.0)
+    series = len(contents(history.engine))
+    image = crash_image(history.engine, history.folder, tmp_path / "image")
+    history.engine.close()
+    again = opened(image, history.clock, MetricsSettings(block_slots=5, classes=[], max_series=4))
+    durability = again.stats().durability
+    assert durability is not None
+    told = f"{series - 4} series of the log and their values are left out: max_series is 4"
+    assert durability.recovered.damaged == [told]
+    again.close()
+
+
 def _without_snapshots_and_first_log(folder: Path) -> None:
     for path in folder.glob("snapshot-*"):
         path.unlink()

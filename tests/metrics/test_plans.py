@@ -1,18 +1,19 @@
 """Plans are kept as long as they hold, and no longer."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from breakwater.metrics.language.expressions import Aggregate, All, GroupBy
 from breakwater.metrics.reading.plan import Plan, Planner
 from breakwater.metrics.selection.patterns import pattern
 from breakwater.metrics.selection.query import Equal, HasKey, Regex
+from breakwater.metrics.selection.selection import Selection
 from breakwater.metrics.series.index import TagIndex
 
-CALLS = Aggregate(Equal("name", "calls"))
-BY_ZONE = GroupBy(CALLS, ("zone",))
+CALLS = Selection(query=Equal("name", "calls"), kind="sum", consolidated_by="avg")
+BY_ZONE = msgspec.structs.replace(CALLS, keys=("zone",))
 
 
 def filled() -> tuple[TagIndex, Planner]:
@@ -101,8 +102,9 @@ def test_lines_are_the_groups_of_a_naive_grouping(
     if series:
         index.add_all(series, np.arange(len(series)))
     planner = Planner(index, capacity=50, max_lines=100)
-    data = Aggregate(Regex("name", pattern("cal")))
-    plan: Plan = planner.plan(GroupBy(data, tuple(keys)) if keys else data)
+    query = Regex("name", pattern("cal"))
+    grouped = Selection(query=query, kind="sum", consolidated_by="avg", keys=tuple(keys) or None)
+    plan: Plan = planner.plan(grouped)
     read = [
         row
         for row, tags in enumerate(series)
@@ -121,6 +123,6 @@ def test_lines_are_the_groups_of_a_naive_grouping(
 def test_all_series_are_lines_of_their_own() -> None:
     """In the order of their rows, with all their tags."""
     _, planner = filled()
-    plan = planner.plan(All(HasKey("zone")))
+    plan = planner.plan(Selection(query=HasKey("zone"), kind="all", consolidated_by="sum"))
     assert plan.rows.tolist() == list(range(10))
     assert plan.tags[1] == {"name": "calls", "zone": "b", "node": "1"}

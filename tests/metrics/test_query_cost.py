@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from breakwater.metrics import MetricsEngine, MetricsSettings, QueryLimitError
-from breakwater.metrics.cost import Estimate, data_parts, most_rows
+from breakwater.metrics.cost import Estimate, most_rows, selections
 from breakwater.metrics.deadline import Deadline
 from breakwater.metrics.language.program import parse, parse_query
 from breakwater.testing import FakeClock
@@ -35,6 +35,13 @@ def cost(engine: MetricsEngine, program: str, **more: Any) -> Estimate:
     return engine.estimate(program, start_ms=now_ms - 10_000, end_ms=now_ms, **more)
 
 
+def test_what_is_not_held_costs_nothing(engine: MetricsEngine) -> None:
+    """Of a window before all that is held no more than one point is counted."""
+    found = cost(engine, f"{BY_APP},1h,:offset")
+    assert (found.series, found.lines, found.input_datapoints) == (12, 3, 12)
+    assert found.output_points == 30
+
+
 @pytest.mark.parametrize(
     ("program", "series", "lines"),
     [
@@ -47,7 +54,7 @@ def cost(engine: MetricsEngine, program: str, **more: Any) -> Estimate:
         (f"{BY_APP},max,2,:topk", 12, 2),
         (f"{BY_APP},max,2,:topk-others-sum", 12, 3),
         (f"{BY_APP},:stat-max,5,:gt,:filter", 12, 3),
-        (f"{BY_APP},5,:rolling-max,1h,:offset", 12, 3),
+        (f"{BY_APP},5,:rolling-max", 12, 3),
         ("name,t,:eq,(,25,50,),:percentiles", 3, 2),
         ("name,t,:eq,(,nf.app,),:by,(,25,50,),:percentiles", 3, 2),
         ("name,calls,:eq,:avg", 24, 1),
@@ -107,7 +114,7 @@ def test_an_estimate_is_cancelled_like_a_query(engine: MetricsEngine) -> None:
 def test_what_a_program_reads_is_listed_once() -> None:
     """Parts that a named word only prints are not read."""
     program = parse("name,x,:eq,:avg,name,x,:eq,:sum,:div,(,k,),:by,name,x,:eq,:sum")
-    assert [part.text() for part in data_parts(program)] == [
+    assert [each.text() for each in selections(program)] == [
         "name,x,:eq,:sum,(,k,),:by",
         "name,x,:eq,:count,(,k,),:by",
         "name,x,:eq,:sum",

@@ -1,5 +1,6 @@
 """Retention classes: a query over what was rolled up answers as the datapoints themselves would."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -184,6 +185,28 @@ def test_the_step_is_rounded_up_where_a_class_is_reached(clock: FakeClock) -> No
     assert fitted(":true,:sum", 1300, 1000)[0] == 60_000
     found = coarse.query(":true,:sum", start_ms=end_ms - 600_000, end_ms=end_ms, step_ms=3000)
     assert "ask with a step that is a multiple" in found.notices[0]
+
+
+def test_a_class_is_not_asked_before_it_holds_more(clock: FakeClock, tmp_path: Path) -> None:
+    """A window that begins before anything was sent keeps its step while nothing is forgotten."""
+    minutes = RetentionClass(name="minutes", step_ms=60_000, retention_s=86_400)
+    clock.advance(10)  # the first minute of the class begins before the first block
+    coarse = tiered(clock, minutes, folder=tmp_path, retention_s=3600)
+    Fleet(2, 200).feed(clock, coarse, first=0, last=200)
+    end_ms = clock.now_ms()
+
+    def fitted(engine: MetricsEngine) -> tuple[int, list[str]]:
+        return engine.fitted_step(
+            ":true,:sum", start_ms=end_ms - 3_600_000, end_ms=end_ms, step_ms=1000
+        )
+
+    assert fitted(coarse) == (1000, [])
+    found = coarse.query(":true,:sum", start_ms=end_ms - 3_600_000, end_ms=end_ms)
+    assert np.isfinite(found.lines[0].values).sum() > 190
+    coarse.close()
+    again = tiered(clock, minutes, folder=tmp_path, retention_s=3600)
+    assert fitted(again) == (1000, [])
+    again.close()
 
 
 def test_an_estimate_counts_the_steps_of_the_class(clock: FakeClock) -> None:

@@ -9,6 +9,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from tests.metrics.keeping import wait_durable
@@ -56,6 +57,33 @@ def test_a_restart_goes_on_where_rolling_up_was(tmp_path: Path) -> None:
     check_same(fine, coarse, clock)
     assert all(each.rollup.missed_steps == 0 for each in coarse.stats().classes.values())
     coarse.close()
+
+
+@pytest.mark.parametrize("stop_s", [500, 590, 700, 5000])
+def test_the_end_before_a_long_stop_is_rolled_up(tmp_path: Path, stop_s: int) -> None:
+    """What is forgotten at a start, for the stop was as long as the retention, is rolled up first.
+
+    Steps in which nobody was there to send anything are not missed ones.
+    """
+    clock = FakeClock(T0)
+    minutes = msgspec.structs.replace(MINUTES, retention_s=36_000)
+    engine = tiered(clock, minutes, folder=tmp_path, retention_s=600)
+    for _ in range(200):
+        clock.advance(1)
+        engine.write_series({"name": "m"}, clock.now_ms(), 2.0)
+        engine.maintain()
+    wait_durable(engine)
+    engine.close()
+    clock.advance(stop_s)
+    engine = tiered(clock, minutes, folder=tmp_path, retention_s=600)
+    for _ in range(100):
+        clock.advance(1)
+        engine.write_series({"name": "m"}, clock.now_ms(), 2.0)
+        engine.maintain()
+    found = engine.query("name,m,:eq,:sum", start_ms=T0, end_ms=T0 + 240_000, step_ms=60_000)
+    assert found.lines[0].values.tolist() == [2.0, 2.0, 2.0, pytest.approx(2.0 * 20 / 60)]
+    assert engine.stats().classes["minutes"].rollup.missed_steps == 0
+    engine.close()
 
 
 @pytest.mark.slow

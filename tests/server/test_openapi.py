@@ -64,6 +64,8 @@ def test_the_document_is_whole() -> None:
                 each["name"] for each in operation.get("parameters", []) if each["in"] == "path"
             }
             assert named == {part[1:-1] for part in path.split("/") if part.startswith("{")}
+            places = [(each["in"], each["name"]) for each in operation.get("parameters", [])]
+            assert len(places) == len(set(places))
             assert operation["summary"]
             assert {"200", "201", "204"} & operation["responses"].keys()
     assert len(identities) == len(set(identities))

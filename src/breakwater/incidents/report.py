@@ -10,7 +10,7 @@ from breakwater.diagnosis import Diagnosis, Verdict
 from breakwater.incidents import pictures
 from breakwater.incidents.triage import TriageResult
 from breakwater.model import UnavailableError
-from breakwater.render import font_css, png
+from breakwater.render import font_css, shared_rasteriser
 from breakwater.topology import CallWindow
 
 
@@ -56,7 +56,7 @@ def png_report(result: TriageResult, window: CallWindow) -> bytes:
     judged = result.diagnosis
     if not window.steps:
         raise UnavailableError("there is no telemetry yet to draw a picture of")
-    return png(
+    return shared_rasteriser().png(
         pictures.latency_chart(
             window, judged, "light", title=headline_of(judged), subtitle="mean latency"
         )

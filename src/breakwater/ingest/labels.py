@@ -3,7 +3,8 @@
 `__name__` becomes `name`. A label that our rules would refuse is brought within them rather than
 lost: characters become `_`, long keys and values are cut, a key of one character gets a second,
 and a label that is itself called `name` becomes `name_`. Each such change is counted when a series
-is first seen. Labels without a value do not exist, as Prometheus has it.
+is first seen, and so is a series that changes make the same as another one (`merged`): the two
+share their datapoints. Labels without a value do not exist, as Prometheus has it.
 """
 
 from collections import Counter as Tally
@@ -11,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breakwater.ingest.errors import InputError
-from breakwater.ingest.handles import UNKNOWN, Handles, HandleTable
+from breakwater.ingest.handles import UNKNOWN, Handles, HandleTable, Hashes
 from breakwater.ingest.intake import Refusal
 from breakwater.ingest.tag_rules import TagRules
 from breakwater.ingest.write_request import Labels, label_of, labels_of, split_labels
-from breakwater.model import sanitize
+from breakwater.model import canonical, sanitize
 
 Counters = Literal["raw", "rate"]
 
@@ -26,7 +28,8 @@ _LONGEST_KEY: Final = 60
 _LONGEST_VALUE: Final = 120
 _LONGEST_NAME: Final = 255
 _MOST_KNOWN: Final = 100_000
-_NOT_PLAIN: Final = ("", "")
+_MOST_CHANGED: Final = 1_000_000
+_NO_TAG: Final = ("", "")
 _COUNTER_NAMES: Final = ("_total", "_count", "_sum", "_bucket")
 
 
@@ -49,6 +52,7 @@ class LabelSpelling:
         self.changed: Tally[str] = Tally()
         self._counters = counters
         self._rules = TagRules()
+        self._changed_from = HandleTable(_MOST_CHANGED)
         self._forget()
 
     def tags_of(self, raws: Sequence[bytes]) -> list[Mapping[str, str] | Refusal]:
@@ -56,13 +60,23 @@ class LabelSpelling:
         if len(self._pairs) > _MOST_KNOWN:
             self._forget()
         labels = split_labels(raws)
-        places = self._find(labels).tolist()
-        pair_at = self._pairs.__getitem__
+        marked = self._find(labels)
+        is_changed = _any_of(marked & 1, labels)
+        places, pair_at = (marked >> 1).tolist(), self._pairs.__getitem__
         found: list[Mapping[str, str] | Refusal] = []
-        for raw, begin, end in zip(raws, labels.begins.tolist(), labels.ends.tolist(), strict=True):
+        changed: dict[bytes, bytes] = {}
+        for raw, begin, end, may_merge in zip(
+            raws, labels.begins.tolist(), labels.ends.tolist(), is_changed, strict=True
+        ):
             tags = dict(map(pair_at, places[begin:end]))
-            is_plain = len(tags) == end - begin and "" not in tags and end > begin
-            found.append(self._checked(tags) if is_plain else self._read(raw))
+            is_known = len(tags) == end - begin and "" not in tags and end > begin
+            if is_known and may_merge:
+                self._count_changes(places[begin:end])
+            read = self._checked(tags) if is_known else self._read(raw)
+            found.append(read)
+            if (may_merge or not is_known) and not isinstance(read, Refusal):
+                changed[raw] = canonical(read).encode()
+        self._note_mergers(changed)
         return found
 
     def shown(self, raw: bytes) -> str:
@@ -74,12 +88,39 @@ class LabelSpelling:
         text = ", ".join(f'{_text(name)}="{_text(value)}"' for name, value in pairs)
         return f"labels={{{text if len(text) <= 200 else text[:200] + '...'}}}"
 
+    def _count_changes(self, places: Sequence[int]) -> None:
+        """Count what was changed about the labels of a series."""
+        for place in self._changes.keys() & places:
+            self.changed.update(self._changes[place])
+
+    def _note_mergers(self, changed: Mapping[bytes, bytes]) -> None:
+        """Count series that changes made the same as another; `changed`: tags by labels."""
+        if not changed:
+            return
+        hashes, marks = self._hashed(list(changed.values())), self._hashed(list(changed))
+        own = (marks[:, 0] >> np.uint64(2)).astype(np.int64)
+        known = self._changed_from.find(hashes)
+        is_first = known == UNKNOWN
+        _, firsts, which = np.unique(hashes[:, 0], return_index=True, return_inverse=True)
+        expected = np.where(is_first, own[firsts][which], known)
+        merged = int((expected != own).sum())
+        if merged:
+            self.changed["merged"] += merged
+        self._changed_from.put(hashes[firsts], expected[firsts])
+
+    def _hashed(self, texts: Sequence[bytes]) -> Hashes:
+        ends = np.cumsum([len(text) for text in texts])
+        spans = np.column_stack([ends - np.diff(ends, prepend=0), ends])
+        text = np.frombuffer(b"".join(texts), dtype=np.uint8)
+        return self._changed_from.hashes(text, spans, self._changed_from.seed_of(b""))
+
     def _forget(self) -> None:
         self._places = HandleTable(4 * _MOST_KNOWN)
-        self._pairs: list[tuple[str, str]] = [_NOT_PLAIN]
+        self._pairs: list[tuple[str, str]] = [_NO_TAG]
+        self._changes: dict[int, tuple[str, ...]] = {}
 
     def _find(self, labels: Labels) -> Handles:
-        """The place in `pairs` of each label, 0 of one that does not become a tag as it is.
+        """Twice the place in `pairs` of each label, and 1 when it was changed; 0: it is no tag.
 
         Labels that are new here are read, once.
         """
@@ -96,18 +137,21 @@ class LabelSpelling:
         return places
 
     def _learned(self, label: bytes) -> int:
-        """The place in `pairs` of a label that becomes a tag as it is; 0 for another."""
+        """As `_find` has it, of one label."""
         try:
             tag = _tag_of(*label_of(label))
         except InputError:
             return 0
-        if tag.changes or not tag.key:
+        if not tag.key:
             return 0
+        place = len(self._pairs)
         self._pairs.append((tag.key, tag.value))
-        return len(self._pairs) - 1
+        if tag.changes:
+            self._changes[place] = tag.changes
+        return 2 * place + bool(tag.changes)
 
     def _read(self, raw: bytes) -> Mapping[str, str] | Refusal:
-        """The tags of a series of which not every label becomes a tag as it is."""
+        """The tags of a series of which not every label becomes a tag of its own."""
         try:
             return self._checked(self._tags(labels_of(raw)))
         except InputError as error:
@@ -129,6 +173,13 @@ class LabelSpelling:
         tags["atlas.dstype"] = "counter" if is_total else "gauge"
         broken = self._rules.broken_by(tags)
         return tags if broken is None else Refusal(*broken)
+
+
+def _any_of(found: NDArray[np.int64], labels: Labels) -> list[bool]:
+    """Whether anything was found among the labels of each series."""
+    before = np.concatenate([[0], np.cumsum(found)])
+    any_found: list[bool] = (before[labels.ends] > before[labels.begins]).tolist()
+    return any_found
 
 
 def _tag_of(name: bytes, value: bytes) -> _Tag:

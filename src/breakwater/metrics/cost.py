@@ -6,13 +6,12 @@ and the planning of data expressions that were not asked for lately.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from breakwater.metrics.grid.window import Window
 from breakwater.metrics.language.expressions import (
-    All,
     Constant,
     DataExpression,
     Expression,
@@ -25,6 +24,7 @@ from breakwater.metrics.language.named import NamedRewrite
 from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.language.wrapped import Distinct, Filtered, Ranked
 from breakwater.metrics.reading.plan import Plan
+from breakwater.metrics.reading.reach import Reach
 from breakwater.metrics.selection.query import (
     And,
     Equal,
@@ -36,29 +36,16 @@ from breakwater.metrics.selection.query import (
     Or,
     Query,
 )
+from breakwater.metrics.selection.selection import Selection
 
 _VALUE_BYTES: Final = 8
 _MOST_DISTINCT: Final = 20_000
 _MERGED: Final = frozenset(("percentile", "distinct"))
 _ALONE: Final = (Constant, Random, Time, TimeSpan, LineAggregate)
 
-PlanOf = Callable[[DataExpression | GroupBy], Plan]
+PlanOf = Callable[[Selection], Plan]
 CountOf = Callable[[str, str], int]
-
-
-class Reach(NamedTuple):
-    """What one data expression reads: series, and datapoints of them all.
-
-    steps: datapoints of each line before they are consolidated. files: of the archive, at most.
-    """
-
-    series: int
-    datapoints: int
-    steps: int
-    files: int = 0
-
-
-ReachOf = Callable[[DataExpression | GroupBy, Plan], Reach]
+ReachOf = Callable[[Selection, Plan], Reach]
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +74,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 class Costing:
     """Adds up what a program costs over one window; `plan_of` gives the plan of what is read.
 
-    reach_of: how much a data expression reads, where some datapoints are kept coarser.
+    reach_of: how much a selection reads, where some datapoints are kept coarser.
     """
 
     def __init__(self, window: Window, plan_of: PlanOf, reach_of: ReachOf | None = None) -> None:
@@ -119,7 +106,7 @@ class Costing:
 
     def _counted(self, part: Expression) -> int:
         if isinstance(part, DataExpression | GroupBy):
-            return self._data(part)
+            return self._data(part.selection)
         inside = [self._lines_of(each) for each in evaluated(part)]
         most = max(inside, default=1)
         if isinstance(part, _ALONE):
@@ -130,10 +117,10 @@ class Costing:
             return min(most, part.count + bool(part.others))
         return most
 
-    def _data(self, part: DataExpression | GroupBy) -> int:
-        plan = self._plan_of(part)
-        reach = self._reach_of(part, plan)
-        is_apart = isinstance(part, All) or self._window.multiple > 1
+    def _data(self, selection: Selection) -> int:
+        plan = self._plan_of(selection)
+        reach = self._reach_of(selection, plan)
+        is_apart = selection.keeps_series or self._window.multiple > 1
         self._series += reach.series
         self._inputs += reach.datapoints
         self._files += reach.files
@@ -141,8 +128,8 @@ class Costing:
         self._bytes += len(plan.tags) * reach.steps * _VALUE_BYTES * (2 if is_apart else 1)
         return len(plan.tags)
 
-    def _plain_reach(self, part: DataExpression | GroupBy, plan: Plan) -> Reach:
-        del part
+    def _plain_reach(self, selection: Selection, plan: Plan) -> Reach:
+        del selection
         steps = self._window.points * self._window.multiple
         return Reach(len(plan.rows), len(plan.rows) * steps, steps)
 
@@ -152,7 +139,7 @@ class Costing:
         data = next((inner for inner in part.parts() if isinstance(inner, GroupBy)), None)
         if data is None:
             return each
-        tags = self._plan_of(data).tags
+        tags = self._plan_of(data.selection).tags
         own = [key for key in data.keys if key not in _MERGED]
         if not own or len(tags) > _MOST_DISTINCT:
             return each * (len(tags) if own else 1)
@@ -174,9 +161,9 @@ def evaluated(part: Expression) -> Iterator[Expression]:
             yield value
 
 
-def data_parts(program: tuple[Styled, ...]) -> list[DataExpression | GroupBy]:
+def selections(program: tuple[Styled, ...]) -> list[Selection]:
     """What a program reads, each once, in the order of the program."""
-    found: dict[DataExpression | GroupBy, None] = {}
+    found: dict[Selection, None] = {}
     seen: set[Expression] = set()
     pending = [styled.inner for styled in reversed(program)]
     while pending:
@@ -185,7 +172,7 @@ def data_parts(program: tuple[Styled, ...]) -> list[DataExpression | GroupBy]:
             continue
         seen.add(part)
         if isinstance(part, DataExpression | GroupBy):
-            found[part] = None
+            found[part.selection] = None
         else:
             pending.extend(reversed(list(evaluated(part))))
     return list(found)

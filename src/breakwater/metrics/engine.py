@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from breakwater.metrics.archive.archive import Archive
 from breakwater.metrics.classes.rollup import load_rollup
 from breakwater.metrics.classes.tiers import TieredReader
-from breakwater.metrics.cost import Costing, Estimate, PlanOf, data_parts, most_rows
+from breakwater.metrics.cost import Costing, Estimate, PlanOf, most_rows, selections
 from breakwater.metrics.deadline import Deadline
 from breakwater.metrics.durable.durability import Durability
 from breakwater.metrics.durable.records import load_columns
@@ -20,7 +20,6 @@ from breakwater.metrics.evaluation.stretches import Stretches
 from breakwater.metrics.evaluation.whole import load_running
 from breakwater.metrics.grid.steps import check_primary_step
 from breakwater.metrics.grid.window import Window, window
-from breakwater.metrics.language.expressions import DataExpression, GroupBy
 from breakwater.metrics.language.program import parse_query
 from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.language.vocabulary import BARE, Vocabulary
@@ -32,6 +31,7 @@ from breakwater.metrics.reading.reader import Reader
 from breakwater.metrics.results import Expression, Line, MetricsStats, QueryResult
 from breakwater.metrics.retention import FullResolution, Retention
 from breakwater.metrics.selection.query import Query
+from breakwater.metrics.selection.selection import Selection
 from breakwater.metrics.series.index import Check, go_on
 from breakwater.metrics.series.rows import Handles
 from breakwater.metrics.series.rowtags import load_folding
@@ -69,8 +69,7 @@ class MetricsEngine:
         self._normalizing = Normalizing(self._store)
         self._durability: Durability | None = None
         if folder is not None and settings.durable:
-            self._durability = Durability(self._store, folder, settings, clock)
-        self._limiter = Limiter(self._store, clock)
+            self._durability = Durability(self._store, folder, settings, clock, forgets=False)
         self._planner = Planner(
             self._store.index, capacity=settings.cache_entries, max_lines=settings.max_lines
         )
@@ -80,6 +79,8 @@ class MetricsEngine:
             clock,
             folder=folder if self._durability is not None else None,
         )
+        self._retention.catch_up()
+        self._limiter = Limiter(self._store, clock)
         full = FullResolution(self._store, Reader(self._store, self._planner))
         self._reader = TieredReader(full, self._retention.tiers)
         self.vocabulary = _vocabulary(settings)
@@ -143,6 +144,12 @@ class MetricsEngine:
     def is_durable(self) -> bool:
         """Whether what is written can be acknowledged; without a folder it always is."""
         return self._durability is None or not self._durability.failure
+
+    @property
+    def takes_present(self) -> bool:
+        """Whether datapoints of now are taken: not while what is kept is far ahead of the clock."""
+        now_ms = self.clock.now_ms()
+        return self._store.reach_ms(now_ms)[0] <= now_ms
 
     def wind_up(self) -> None:
         """The end is near: begin no snapshot, give up the one being written."""
@@ -251,7 +258,7 @@ class MetricsEngine:
         leaves out what it cannot get. Raises QueryError when the program cannot be read.
         """
         parsed = self._programs.read(program).expressions
-        return self._reader.fitted_step(parsed, start_ms, end_ms, step_ms)
+        return self._reader.fitted_step(selections(parsed), start_ms, end_ms, step_ms)
 
     def estimate(
         self,
@@ -268,7 +275,7 @@ class MetricsEngine:
         """
         check = (deadline or Deadline(None)).check
         asked = self._stretched(start_ms, end_ms, step_ms)
-        costing = self._costing(asked, lambda part: self._planner.plan(part, check), check)
+        costing = self._costing(asked, lambda each: self._planner.plan(each, check), check)
         return costing.of(self._programs.read(program).expressions)
 
     def estimate_soon(
@@ -281,13 +288,13 @@ class MetricsEngine:
         read = self._programs.read_soon(program)
         if read is None or read.parts > _FEW_PARTS:
             return None
-        parts = data_parts(read.expressions)
-        plans = {part: self._plan_soon(part) for part in parts}
-        known = {part: plan for part, plan in plans.items() if plan is not None}
-        if len(known) < len(parts):
+        chosen = selections(read.expressions)
+        plans = {each: self._plan_soon(each) for each in chosen}
+        known = {each: plan for each, plan in plans.items() if plan is not None}
+        if len(known) < len(chosen):
             return None
         asked = self._stretched(start_ms, end_ms, step_ms)
-        if not all(self._reader.is_recent(part, asked) for part in parts):
+        if not all(self._reader.is_recent(each, asked) for each in chosen):
             return None
         return self._costing(asked, known.__getitem__).of(read.expressions)
 
@@ -396,17 +403,16 @@ class MetricsEngine:
 
     def _costing(self, asked: Window, plan_of: PlanOf, check: Check = go_on) -> Costing:
         return Costing(
-            asked, plan_of, lambda part, plan: self._reader.reach(part, asked, plan, check)
+            asked, plan_of, lambda each, plan: self._reader.reach(each, asked, plan, check)
         )
 
-    def _plan_soon(self, part: DataExpression | GroupBy) -> Plan | None:
-        plan = self._planner.at_hand(part)
+    def _plan_soon(self, selection: Selection) -> Plan | None:
+        plan = self._planner.at_hand(selection)
         if plan is None:
-            query = part.inner.query if isinstance(part, GroupBy) else part.query
             index = self._store.index
-            bound = most_rows(query, index.count, len(index))
+            bound = most_rows(selection.query, index.count, len(index))
             if bound is not None and bound <= _FEW_ROWS:
-                plan = self._planner.plan(part)
+                plan = self._planner.plan(selection)
         return plan
 
     def _checked(self, styled: Styled, lines: Lines, deadline: Deadline) -> Expression:

@@ -43,7 +43,7 @@ from breakwater.render.plot import (
     statistics_of,
 )
 from breakwater.render.raster import png
-from breakwater.render.rasteriser import Rasteriser, RasteriserStats
+from breakwater.render.rasteriser import Rasteriser, RasteriserStats, shared_rasteriser
 from breakwater.render.units import UnitName, format_value
 
 __all__ = [
@@ -95,5 +95,6 @@ __all__ = [
     "png",
     "ramp",
     "seen",
+    "shared_rasteriser",
     "statistics_of",
 ]

@@ -1,11 +1,13 @@
 """SVG to PNG without holding up the process that asks: a child draws, one picture at a time."""
 
+import atexit
 import select
 import struct
 import subprocess
 import sys
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -127,3 +129,11 @@ class Rasteriser:
             if pipe is not None:
                 pipe.close()
         child.wait()
+
+
+@cache
+def shared_rasteriser() -> Rasteriser:
+    """What draws the pictures of this process; it ends with it."""
+    shared = Rasteriser()
+    atexit.register(shared.close)
+    return shared

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -73,6 +74,10 @@ class Doorkeeper:
         verdict = self._judge(method, path, headers)
         self.refused += verdict.status != 200
         return verdict
+
+    def lets_read(self, headers: Headers) -> bool:
+        """Whether a web page may read the answer to its request, be it a refusal."""
+        return bool(self._tokens) or _local_only(headers).status == HTTPStatus.OK
 
     def _judge(self, method: str, path: str, headers: Headers) -> Verdict:
         if not self._tokens:

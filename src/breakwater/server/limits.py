@@ -27,6 +27,7 @@ from breakwater.model import (
     UnavailableError,
 )
 from breakwater.server.auth import Doorkeeper
+from breakwater.server.cross_origin import origin_of, preflight, readable_by
 from breakwater.server.settings import ServerSettings
 from breakwater.web import CALLER, error_answer
 
@@ -116,6 +117,13 @@ class Edge:
             await self._app(scope, receive, send)
             return
         self._requests += 1
+        origin = origin_of(scope)
+        if origin is not None and self._doorkeeper.lets_read(Headers(scope=scope)):
+            send = readable_by(origin, send)
+            asked_first = preflight(scope)
+            if asked_first is not None:
+                await asked_first(scope, receive, send)
+                return
         early = self._refusal(scope)
         if early is not None:
             await early(scope, receive, send)

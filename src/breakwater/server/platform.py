@@ -20,6 +20,7 @@ from breakwater.metrics import MetricsEngine
 from breakwater.metrics.http import QueryQueue
 from breakwater.model import Clock
 from breakwater.registry import Registry
+from breakwater.render import shared_rasteriser
 from breakwater.server.errors import DataFolderError
 from breakwater.server.footprint import Footprint
 from breakwater.server.selfwatch import SelfWatch
@@ -180,6 +181,7 @@ class Platform:
             **{loop.name: loop.is_well for loop in self.loops},
             "journal": not self.database.stats().last_failure,
             "metrics-log": self.engine.is_durable,
+            "metrics-clock": self.engine.takes_present,
         }
 
     def stats(self) -> dict[str, Any]:  # Any: one frozen record a room, each of its own type
@@ -196,6 +198,7 @@ class Platform:
             "journal": self.journal.stats(),
             "chaos": self.chaos.stats(),
             "incidents": self.watcher.stats(),
+            "pictures": shared_rasteriser().stats(),
             "process": process_stats(),
             "footprint": self.footprint.stats(),
             "loops": {loop.name: loop.stats() for loop in self.loops},

@@ -35,6 +35,7 @@ from breakwater.server.settings import Settings
 log = structlog.get_logger("breakwater.server")
 
 _BACKLOG: Final = 2_048
+_LONG_WARM_UP_S: Final = 3.0
 _SWITCH_S: Final = 0.001
 """How long a thread may keep the interpreter while the event loop waits for it."""
 
@@ -92,8 +93,7 @@ async def _serve(settings: Settings, ready_file: Path | None, clock: Clock) -> N
     listener = listen(settings.server.host, settings.server.port)
     with contextlib.closing(listener):
         async with Platform(settings, clock) as platform:
-            await anyio.to_thread.run_sync(platform.engine.warm_up)
-            await anyio.to_thread.run_sync(warm_up_intake)
+            await _warm_up(platform)
             server = _Server(_uvicorn_config(platform))
             async with anyio.create_task_group() as background:
                 for loop in platform.loops:
@@ -107,6 +107,20 @@ async def _serve(settings: Settings, ready_file: Path | None, clock: Clock) -> N
                     server.should_exit = True
                 background.cancel_scope.cancel()
     log.info("server.stopped")
+
+
+async def _warm_up(platform: Platform) -> None:
+    """Have every compiled loop ready; says so when that takes long, as it does at first."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_say_what_takes_long)
+        await anyio.to_thread.run_sync(platform.engine.warm_up)
+        await anyio.to_thread.run_sync(warm_up_intake)
+        tasks.cancel_scope.cancel()
+
+
+async def _say_what_takes_long() -> None:
+    await anyio.sleep(_LONG_WARM_UP_S)
+    log.info("server.compiling", reason="first start of this version: about half a minute")
 
 
 async def _until_told() -> None:

@@ -9,10 +9,16 @@ beyond those, and where that product cannot decide, the answer is that it is not
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from breakwater.ingest.kernels.machine import byte_at, double_of, high_product, high_zeros
+from breakwater.compiled import (
+    float_of,
+    high_product,
+    inlined,
+    leading_zeros,
+    load_byte,
+    loop,
+)
 
 _LEAST: Final = -60
 _MOST: Final = 60
@@ -49,7 +55,7 @@ _FIVES: Final = _powers_of_five()
 _TENS: Final = np.array([float(10**power) for power in range(23)])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def digits_at(
     address: int, at: int, size: int, mantissa: np.uint64, seen: int
 ) -> tuple[np.uint64, int, int]:
@@ -58,7 +64,7 @@ def digits_at(
     More than 19 significant digits do not fit; the mantissa then means nothing.
     """
     while at < size:
-        digit = byte_at(address, at) - 48
+        digit = load_byte(address + at) - 48
         if digit < 0 or digit > 9:
             break
         mantissa = mantissa * np.uint64(10) + np.uint64(digit)
@@ -67,10 +73,10 @@ def digits_at(
     return mantissa, seen, at
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _exponent_at(address: int, at: int, size: int) -> tuple[np.int64, int]:
     """The exponent after an `e`, and where it ends; -1 when there is none or it is very long."""
-    sign = byte_at(address, at) if at < size else 0
+    sign = load_byte(address + at) if at < size else 0
     at += 1 if sign == 43 or sign == 45 else 0  # noqa: PLR1714 - numba would make a set
     power, _, end = digits_at(address, at, size, np.uint64(0), 0)
     if end == at or end > at + 4:
@@ -78,25 +84,25 @@ def _exponent_at(address: int, at: int, size: int) -> tuple[np.int64, int]:
     return -np.int64(power) if sign == 45 else np.int64(power), end
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def number_at(  # noqa: PLR0911 - one for each way a text can be no number
     address: int, at: int, size: int
 ) -> tuple[float, int]:
     """The JSON number at `at` as a double, and where it ends; -1 when that is not known here."""
-    is_negative = at < size and byte_at(address, at) == 45
+    is_negative = at < size and load_byte(address + at) == 45
     at += 1 if is_negative else 0
     first = at
     mantissa, seen, at = digits_at(address, at, size, np.uint64(0), 0)
-    if at == first or (at > first + 1 and byte_at(address, first) == 48):
+    if at == first or (at > first + 1 and load_byte(address + first) == 48):
         return 0.0, -1
     power = 0
     whole_end = at
-    if at < size and byte_at(address, at) == 46:
+    if at < size and load_byte(address + at) == 46:
         mantissa, seen, at = digits_at(address, at + 1, size, mantissa, seen)
         power = whole_end + 1 - at
         if not power:
             return 0.0, -1
-    if at < size and byte_at(address, at) | 32 == 101:
+    if at < size and load_byte(address + at) | 32 == 101:
         scale, at = _exponent_at(address, at + 1, size)
         if at < 0:
             return 0.0, -1
@@ -112,7 +118,7 @@ def number_at(  # noqa: PLR0911 - one for each way a text can be no number
     return (-value if is_negative else value), at
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _double(mantissa: np.uint64, power: int) -> float:
     """The double nearest to mantissa * 10**power; below 0 when that is not known here."""
     if mantissa == np.uint64(0):
@@ -125,10 +131,10 @@ def _double(mantissa: np.uint64, power: int) -> float:
     return _rounded(mantissa, power)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _rounded(mantissa: np.uint64, power: int) -> float:
     """The same by a product of 128 bits, for a mantissa that is not 0 and a power in the table."""
-    shift = high_zeros(mantissa)
+    shift = leading_zeros(mantissa)
     aligned = mantissa << np.uint64(shift)
     upper, lower = _FIVES[power - _LEAST, 0], _FIVES[power - _LEAST, 1]
     low, high = aligned * upper, high_product(aligned, upper)
@@ -152,4 +158,4 @@ def _rounded(mantissa: np.uint64, power: int) -> float:
     if bits >= np.uint64(1 << 53):
         bits = np.uint64(1 << 52)
         binary += 1
-    return double_of((bits & np.uint64((1 << 52) - 1)) | np.uint64(binary) << np.uint64(52))
+    return float_of((bits & np.uint64((1 << 52) - 1)) | np.uint64(binary) << np.uint64(52))

@@ -9,10 +9,9 @@ two different spans agree with a probability of about 2**-128.
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from breakwater.ingest.kernels.machine import byte_at, high_product, word_at
+from breakwater.compiled import address_of, high_product, inlined, load_byte, load_word, loop
 
 UNKNOWN: Final = -2
 """What stands for the handle of a span that is not in the table."""
@@ -23,7 +22,7 @@ _FIXED: Final = 4
 Words = NDArray[np.uint64]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _add(
     low: np.uint64, high: np.uint64, word: np.uint64, key_low: np.uint64, key_high: np.uint64
 ) -> tuple[np.uint64, np.uint64]:
@@ -34,16 +33,16 @@ def _add(
     return added, high + high_product(word, key_low) + word * key_high + carry
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _last_word(address: int, at: int, end: int) -> np.uint64:
     """The fewer than eight bytes from `at` to `end` as a word."""
     word = np.uint64(0)
     for place in range(end - at):
-        word |= np.uint64(byte_at(address, at + place)) << np.uint64(8 * place)
+        word |= np.uint64(load_byte(address + at + place)) << np.uint64(8 * place)
     return word
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def hash_spans(
     data: NDArray[np.uint8], spans: NDArray[np.int64], seed: Words, keys: Words, out: Words
 ) -> None:
@@ -52,7 +51,7 @@ def hash_spans(
     seed [2] is what else the spans depend on. keys [words + 4, 4] are secret; as many words of
     eight bytes a span may have. About 0.2 ns a byte.
     """
-    address, size = data.ctypes.data, data.size
+    address, size = address_of(data), data.size
     base = np.empty(4, dtype=np.uint64)
     for lane in range(2):
         low, high = keys[0, 2 * lane], keys[0, 2 * lane + 1]
@@ -72,7 +71,7 @@ def hash_spans(
         other_low, other_high = _add(base[2], base[3], length, keys[1, 2], keys[1, 3])
         place = _FIXED
         while at < end:
-            word = word_at(address, at) if at + 8 <= end else _last_word(address, at, end)
+            word = load_word(address + at) if at + 8 <= end else _last_word(address, at, end)
             low, high = _add(low, high, word, keys[place, 0], keys[place, 1])
             other_low, other_high = _add(
                 other_low, other_high, word, keys[place, 2], keys[place, 3]
@@ -82,7 +81,7 @@ def hash_spans(
         out[n, 0], out[n, 1] = high, other_high
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def find(table: Words, hashes: Words, handles: NDArray[np.int64]) -> int:
     """Look hashes up into `handles`; UNKNOWN where there is none. Returns how many those are.
 
@@ -104,7 +103,7 @@ def find(table: Words, hashes: Words, handles: NDArray[np.int64]) -> int:
     return unknown
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def put(table: Words, hashes: Words, handles: NDArray[np.int64]) -> int:
     """Enter handles under hashes, or replace them. Returns how many places more are taken.
 

@@ -10,11 +10,10 @@ what the general decoder would find.
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from breakwater.compiled import address_of, inlined, load_byte, load_word, loop, trailing_zeros
 from breakwater.ingest.kernels.decimal import digits_at, number_at
-from breakwater.ingest.kernels.machine import byte_at, low_zeros, word_at
 
 UNUSUAL: Final = -1
 
@@ -45,22 +44,22 @@ _FOUR, _FIVE, _SEVEN = np.uint64(2**32 - 1), np.uint64(2**40 - 1), np.uint64(2**
 IS_TAGS, IS_VALUE, IS_TIMESTAMP, IS_METRICS = 1, 2, 4, 8
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _symbol(address: int, at: int, size: int) -> tuple[int, int]:
     """The first byte from `at` on that is no white space, and its place; 0 at the end."""
     while at < size:
-        byte = byte_at(address, at)
+        byte = load_byte(address + at)
         if byte > 32 or not (_SPACE_SET >> byte) & 1:
             return byte, at
         at += 1
     return 0, at
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _string_end(address: int, at: int, size: int) -> int:
     """Where the string that starts at `at`, behind its quote, has its other quote; or UNUSUAL."""
     while at + 8 <= size:
-        word = word_at(address, at)
+        word = load_word(address + at)
         quotes = word ^ _QUOTES
         backslashes = word ^ _BACKSLASHES
         special = (quotes - _ONES) & ~quotes
@@ -68,11 +67,11 @@ def _string_end(address: int, at: int, size: int) -> int:
         special |= (word - _SPACES) & ~word
         special = (special | word) & _HIGH
         if special != np.uint64(0):
-            at += low_zeros(special) >> 3
-            return at if byte_at(address, at) == _QUOTE else UNUSUAL
+            at += trailing_zeros(special) >> 3
+            return at if load_byte(address + at) == _QUOTE else UNUSUAL
         at += 8
     while at < size:
-        byte = byte_at(address, at)
+        byte = load_byte(address + at)
         if byte == _QUOTE:
             return at
         if byte < 32 or byte >= 128 or byte == 0x5C:
@@ -81,7 +80,7 @@ def _string_end(address: int, at: int, size: int) -> int:
     return UNUSUAL
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _tags_end(  # noqa: PLR0911 - one for each way it can be unusual
     address: int, at: int, size: int
 ) -> int:
@@ -111,20 +110,20 @@ def _tags_end(  # noqa: PLR0911 - one for each way it can be unusual
     return UNUSUAL
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _key(address: int, at: int, size: int) -> tuple[int, int]:
     """Which key stands in the quotes that open at `at`, and where its value begins; or UNUSUAL."""
     end = _string_end(address, at + 1, size)
     length = end - at - 1
     if end < 0 or at + 10 > size:
         return 0, UNUSUAL
-    word = word_at(address, at + 1)
+    word = load_word(address + at + 1)
     found = 0
     if length == 4 and word & _FOUR == _TAGS:
         found = IS_TAGS
     elif length == 5 and word & _FIVE == _VALUE:
         found = IS_VALUE
-    elif length == 9 and word == _TIMESTAM and byte_at(address, at + 9) == 0x70:
+    elif length == 9 and word == _TIMESTAM and load_byte(address + at + 9) == 0x70:
         found = IS_TIMESTAMP
     elif length == 7 and word & _SEVEN == _METRICS:
         found = IS_METRICS
@@ -135,27 +134,27 @@ def _key(address: int, at: int, size: int) -> tuple[int, int]:
     return found, at
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _value_at(address: int, at: int, size: int) -> tuple[float, int]:
     """The value of a metric at `at`, and where it ends; or UNUSUAL."""
-    if at + 8 <= size and word_at(address, at) & _FIVE == _NAN:
+    if at + 8 <= size and load_word(address + at) & _FIVE == _NAN:
         return np.nan, at + 5
     return number_at(address, at, size)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _stamp_at(address: int, at: int, size: int) -> tuple[np.int64, int]:
     """The whole number at `at`, and where it ends; or UNUSUAL."""
-    is_negative = at < size and byte_at(address, at) == _MINUS
+    is_negative = at < size and load_byte(address + at) == _MINUS
     at += 1 if is_negative else 0
     number, _, end = digits_at(address, at, size, np.uint64(0), 0)
     digits = end - at
-    if digits < 1 or digits > _MOST_DIGITS or (digits > 1 and byte_at(address, at) == 0x30):
+    if digits < 1 or digits > _MOST_DIGITS or (digits > 1 and load_byte(address + at) == 0x30):
         return np.int64(0), UNUSUAL
     return (-np.int64(number) if is_negative else np.int64(number)), end
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _metric(  # noqa: PLR0917 - numba has no keyword-only arguments
     address: int,
     at: int,
@@ -173,7 +172,7 @@ def _metric(  # noqa: PLR0917 - numba has no keyword-only arguments
         if at < 0 or seen & key or at >= size:
             return UNUSUAL
         seen |= key
-        if key == IS_TAGS and byte_at(address, at) == _OPEN:
+        if key == IS_TAGS and load_byte(address + at) == _OPEN:
             spans[n, 0] = at
             at = _tags_end(address, at, size)
             spans[n, 1] = at
@@ -194,7 +193,7 @@ def _metric(  # noqa: PLR0917 - numba has no keyword-only arguments
     return UNUSUAL
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _metrics(  # noqa: PLR0917 - numba has no keyword-only arguments
     address: int,
     at: int,
@@ -222,7 +221,7 @@ def _metrics(  # noqa: PLR0917 - numba has no keyword-only arguments
     return 0, UNUSUAL
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def scan_publish(  # noqa: PLR0911 - one for each way it can be unusual
     data: NDArray[np.uint8],
     spans: NDArray[np.int64],
@@ -235,7 +234,7 @@ def scan_publish(  # noqa: PLR0911 - one for each way it can be unusual
     For each metric: where its tags begin and end, spans [n, 2]; stamps in ms; values. common [2]
     says where the common tags are, and is left as it is when there are none. About 1 ns a byte.
     """
-    address, size = data.ctypes.data, data.size
+    address, size = address_of(data), data.size
     seen = n = 0
     symbol, at = _symbol(address, 0, size)
     if symbol != _OPEN:
@@ -246,9 +245,9 @@ def scan_publish(  # noqa: PLR0911 - one for each way it can be unusual
         if at < 0 or seen & key or at >= size:
             return UNUSUAL
         seen |= key
-        if key == IS_METRICS and byte_at(address, at) == _OPEN_LIST:
+        if key == IS_METRICS and load_byte(address + at) == _OPEN_LIST:
             n, at = _metrics(address, at, size, spans, stamps, values)
-        elif key == IS_TAGS and byte_at(address, at) == _OPEN:
+        elif key == IS_TAGS and load_byte(address + at) == _OPEN:
             common[0] = at
             at = _tags_end(address, at, size)
             common[1] = at

@@ -7,10 +7,9 @@ are taken as one span of bytes, unread. Unknown fields are passed over, as proto
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from breakwater.ingest.kernels.machine import byte_at, double_of, word_at
+from breakwater.compiled import address_of, float_of, inlined, load_byte, load_word, loop
 
 TOO_MANY: Final = -2
 """There are more samples than there is room for."""
@@ -25,13 +24,13 @@ SERIES, SAMPLES_LESS, EXEMPLARS, HISTOGRAMS, METADATA, PLACE = 0, 1, 2, 3, 4, 5
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _varint(address: int, at: int, end: int) -> tuple[np.uint64, int]:
     """The number at `at`, and where it ends; MALFORMED when it does not."""
     number = np.uint64(0)
     shift = 0
     while at < end and shift < 70:
-        byte = byte_at(address, at)
+        byte = load_byte(address + at)
         number |= np.uint64(byte & 0x7F) << np.uint64(shift) if shift < 64 else np.uint64(0)
         at += 1
         if byte < 0x80:
@@ -40,7 +39,7 @@ def _varint(address: int, at: int, end: int) -> tuple[np.uint64, int]:
     return number, MALFORMED
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _field(address: int, at: int, end: int) -> tuple[int, int, int, int]:
     """The field at `at`: its number times 8 plus its wire type, where its value begins and ends.
 
@@ -67,7 +66,7 @@ def _field(address: int, at: int, end: int) -> tuple[int, int, int, int]:
     return int(np.int64(key & np.uint64(0xFFFFFFFF))), begin, stop, stop
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _sample(address: int, at: int, end: int) -> tuple[float, np.int64, int]:
     """Value and stamp of the sample between `at` and `end`; the last is MALFORMED or `end`."""
     value, stamp = 0.0, np.int64(0)
@@ -76,14 +75,14 @@ def _sample(address: int, at: int, end: int) -> tuple[float, np.int64, int]:
         if at < 0:
             return value, stamp, MALFORMED
         if key == 1 << 3 | _FIXED64:
-            value = double_of(word_at(address, begin))
+            value = float_of(load_word(address + begin))
         elif key == 2 << 3 | _VARINT:
             number, _ = _varint(address, begin, stop)
             stamp = np.int64(number)
     return value, stamp, end
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _series(  # noqa: PLR0917 - numba has no keyword-only arguments
     address: int,
     at: int,
@@ -124,7 +123,7 @@ def _series(  # noqa: PLR0917 - numba has no keyword-only arguments
     return n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def scan_write_request(
     data: NDArray[np.uint8],
     spans: NDArray[np.int64],
@@ -137,7 +136,7 @@ def scan_write_request(
     For each sample: where the labels of its series begin and end, spans [n, 2]; stamps in ms;
     values. tally [6] counts what is in there beside samples, and says where it is not readable.
     """
-    address, end = data.ctypes.data, data.size
+    address, end = address_of(data), data.size
     at = n = 0
     while at < end:
         before = at
@@ -154,7 +153,7 @@ def scan_write_request(
     return n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def split_labels(
     data: NDArray[np.uint8],
     spans: NDArray[np.int64],
@@ -166,12 +165,12 @@ def split_labels(
     counts [n] says how many each series has, and is MALFORMED where it has none but other bytes;
     `most` is half the bytes of the spans, or more.
     """
-    address = data.ctypes.data
+    address = address_of(data)
     found = 0
     for n in range(spans.shape[0]):
         at, end = spans[n, 0], spans[n, 1]
         first = found
-        while at < end and byte_at(address, at) == 1 << 3 | _DELIMITED:
+        while at < end and load_byte(address + at) == 1 << 3 | _DELIMITED:
             length, begin = _varint(address, at + 1, end)
             if begin < 0 or length > np.uint64(end - begin):
                 break

@@ -17,12 +17,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from breakwater.metrics.api.queue import QueryQueue
-from breakwater.metrics.cost import data_parts
+from breakwater.metrics.cost import selections
 from breakwater.metrics.engine import MetricsEngine
 from breakwater.metrics.errors import QueryValueError
 from breakwater.metrics.language.completion import candidates, entries
 from breakwater.metrics.language.explain import Explanation, explain
-from breakwater.metrics.language.expressions import GroupBy
 from breakwater.metrics.language.infix import infix
 from breakwater.metrics.language.normalize import normalize
 from breakwater.metrics.language.program import parse
@@ -116,9 +115,8 @@ def _program(request: Request) -> str:
 
 def _queries(program: str, vocabulary: Vocabulary) -> list[str]:
     """The queries of all that a program reads, each once."""
-    parts = data_parts(parse(program, vocabulary))
-    data = [part.inner if isinstance(part, GroupBy) else part for part in parts]
-    return list(dict.fromkeys(part.query.text() for part in data))
+    found = selections(parse(program, vocabulary))
+    return list(dict.fromkeys(selection.query.text() for selection in found))
 
 
 def _rewritten(program: str, vocabulary: Vocabulary) -> list[str]:

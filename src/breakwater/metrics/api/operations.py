@@ -39,7 +39,7 @@ _GRAPH: Final = {
     "only_graph": "1 for nothing but the lines",
     "vision": "colours as somebody sees them who does not see all of them",
     "theme": "light or dark",
-    "palette": "colours of the lines",
+    "palette": "colours of the lines; with .0 to .9 appended, of those of one axis",
     "layout": "what the size means: canvas, image, iw or ih",
     "zoom": "factor of the whole picture",
     "hints": "for those who draw v2.json; no-image leaves the picture out",
@@ -71,7 +71,11 @@ def _graph_parameters() -> tuple[Parameter, ...]:
             Parameter(name=name, summary=summary, is_repeated=name == "tz")
             for name, summary in _GRAPH.items()
         ),
-        *(Parameter(name=name, summary=_AXIS_SUMMARY) for name in sorted(AXIS_NAMES)),
+        *(
+            Parameter(name=name, summary=_AXIS_SUMMARY)
+            for name in sorted(AXIS_NAMES)
+            if name not in _GRAPH
+        ),
     )
 
 

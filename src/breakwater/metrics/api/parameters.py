@@ -19,8 +19,8 @@ from starlette.requests import Request
 from breakwater.metrics.api.axes import AXIS_NAMES, MOST_AXES, AxisParameters, read_axis
 from breakwater.metrics.api.reading import ParameterReader, misspelt, whole_number
 from breakwater.metrics.errors import QueryValueError
+from breakwater.metrics.grid.durations import duration_text, parse_duration
 from breakwater.metrics.grid.steps import round_step, step_for_width
-from breakwater.metrics.language.durations import duration_text, parse_duration
 from breakwater.metrics.language.times import parse_range, zone_named
 from breakwater.metrics.programs import Question
 from breakwater.model import ChangeKind, Clock

@@ -4,9 +4,7 @@ Changes of the journal are drawn over all axes: one that lasts as a span, others
 person who opens a link sees an error only if it is a picture, so browsers get one.
 """
 
-import atexit
 from collections.abc import Sequence
-from functools import cache
 from typing import Final, Protocol
 
 import numpy as np
@@ -23,9 +21,9 @@ from breakwater.render import (
     PlotAxis,
     PlotLine,
     PlotSpan,
-    Rasteriser,
     error_svg,
     plot_svg,
+    shared_rasteriser,
 )
 
 MOST_CHANGES: Final = 100
@@ -106,15 +104,7 @@ def svg_of(graph: Graph, spans: Sequence[PlotSpan] = ()) -> str:
 
 def png_of(graph: Graph, spans: Sequence[PlotSpan] = ()) -> bytes:
     """The graph as PNG, one pixel for each of the width asked for."""
-    return rasteriser().png(svg_of(graph, spans))
-
-
-@cache
-def rasteriser() -> Rasteriser:
-    """What draws the pictures of this process; it ends with it."""
-    shared = Rasteriser()
-    atexit.register(shared.close)
-    return shared
+    return shared_rasteriser().png(svg_of(graph, spans))
 
 
 def _axis(axis: GraphAxis, graph: Graph) -> PlotAxis:
@@ -170,7 +160,7 @@ def error_picture(message: str, form: str, given: QueryParams) -> bytes:
         height=_side(given.get("h"), 300),
         theme="dark" if given.get("theme") == "dark" else "light",
     )
-    return svg.encode() if form == "svg" else rasteriser().png(svg)
+    return svg.encode() if form == "svg" else shared_rasteriser().png(svg)
 
 
 def _side(text: str | None, usual: int) -> int:

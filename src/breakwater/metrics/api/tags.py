@@ -54,13 +54,13 @@ class TagEndpoints:
     async def _listed(
         self, request: Request, find: Callable[[Deadline], list[str]], key: str = ""
     ) -> Response:
-        limit = _limit(request)
+        limit, is_text = _limit(request), _is_text(request)
         offset = request.query_params.get("offset", "")
         page = await self._queue.run(
             lambda deadline: _page(find(deadline), offset, limit), request=request
         )
         headers = {} if page.next_offset is None else {NEXT_OFFSET: page.next_offset}
-        if request.query_params.get("format", "json") == "txt":
+        if is_text:
             return PlainTextResponse("\n".join(page.items), headers=headers)
         answer: list[TagCount] | list[str] = page.items
         if key and request.query_params.get("verbose") == "1":
@@ -75,6 +75,13 @@ def _page(found: list[str], offset: str, limit: int) -> _Page:
     first = bisect_right(found, offset)
     taken = found[first : first + limit]
     return _Page(taken, taken[-1] if first + limit < len(found) else None)
+
+
+def _is_text(request: Request) -> bool:
+    form = request.query_params.get("format") or "json"
+    if form not in {"json", "txt"}:
+        raise QueryValueError(f"parameter 'format' is '{form[:40]}'; expected one of json, txt")
+    return form == "txt"
 
 
 def _limit(request: Request) -> int:

@@ -6,6 +6,9 @@ and `values`, a list with one entry for each step, null where there is no value.
 by `aggr` and `name` and cut into row groups of about a million values.
 """
 
+import os
+import struct
+import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -28,6 +31,11 @@ Tags = dict[str, str]
 FORMAT: Final = b"1"
 _FORMAT_KEY: Final = b"breakwater.archive"
 _FULL_STEP_KEY: Final = b"breakwater.full_step_ms"
+_CRC_KEY: Final = b"breakwater.footer_crc"
+_NO_CRC: Final = b"00000000"
+_CRC_FIELD: Final = _CRC_KEY + b"\x18\x08"
+"""The key, then what Thrift puts before a string of eight bytes."""
+_TRAILER: Final = struct.Struct("<I4s")
 GROUP_VALUES: Final = 1_000_000
 _ID_BYTES: Final = 16
 _FAILURES: Final = (OSError, pa.ArrowException)
@@ -58,12 +66,18 @@ class ChunkWriter:
             self._writer = pq.ParquetWriter(
                 path,
                 SCHEMA.with_metadata(
-                    {_FORMAT_KEY: FORMAT, _FULL_STEP_KEY: str(full_step_ms).encode()}
+                    {
+                        _FORMAT_KEY: FORMAT,
+                        _FULL_STEP_KEY: str(full_step_ms).encode(),
+                        _CRC_KEY: _NO_CRC,
+                    }
                 ),
                 compression="zstd",
                 write_statistics=["name", "aggr"],
+                write_page_checksum=True,
             )
         self._path = path
+        self._is_open = True
 
     def add(self, tags: Sequence[Tags], values: Array) -> None:
         """Append a row group: the tags of each row, and values [rows, slots], NaN for none."""
@@ -91,6 +105,9 @@ class ChunkWriter:
         """Write the footer; once is enough."""
         with told(f"{self._path} cannot be written", _FAILURES):
             self._writer.close()
+            if self._is_open:
+                self._is_open = False
+                _sign(self._path)
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +135,7 @@ class Footer(msgspec.Struct, frozen=True):
 def read_footer(file: BinaryIO, chunk: Chunk) -> Footer:
     """The footer of the file of a chunk; raises ArchiveUnavailableError when it is not one."""
     with told(f"{chunk.path} of the archive cannot be read", _FAILURES):
+        _check_footer(file)
         metadata = pq.ParquetFile(file).metadata
     about = metadata.metadata or {}
     found, full_step = about.get(_FORMAT_KEY), about.get(_FULL_STEP_KEY, b"")
@@ -142,12 +160,52 @@ def read_footer(file: BinaryIO, chunk: Chunk) -> Footer:
     )
 
 
+def _sign(path: Path) -> None:
+    """Write the checksum of a footer into it, in the place of zeros."""
+    with path.open("r+b") as file:
+        begin, footer = _raw_footer(file)
+        at = footer.index(_CRC_FIELD) + len(_CRC_FIELD)
+        file.seek(begin + at)
+        file.write(b"%08x" % zlib.crc32(footer))
+
+
+def _check_footer(file: BinaryIO) -> None:
+    """Raise OSError for a damaged footer, which might end the process if it was read.
+
+    Files from before there was a checksum pass.
+    """
+    _, footer = _raw_footer(file)
+    at = footer.find(_CRC_FIELD) + len(_CRC_FIELD)
+    if at < len(_CRC_FIELD):
+        return
+    told_crc, end = footer[at : at + len(_NO_CRC)], at + len(_NO_CRC)
+    if told_crc != b"%08x" % zlib.crc32(footer[:at] + _NO_CRC + footer[end:]):
+        raise OSError("its footer is damaged")
+
+
+def _raw_footer(file: BinaryIO) -> tuple[int, bytes]:
+    """Where the footer of a file begins, and its bytes; raises OSError."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - _TRAILER.size, 0))
+    trailer = file.read(_TRAILER.size)
+    length, magic = _TRAILER.unpack(trailer) if len(trailer) == _TRAILER.size else (0, b"")
+    begin = size - _TRAILER.size - length
+    if magic != b"PAR1" or begin < 0:
+        raise OSError("it does not end like a Parquet file")
+    file.seek(begin)
+    footer = file.read(length)
+    file.seek(0)
+    return begin, footer
+
+
 def read_series(
     file: BinaryIO, footer: Footer, group: int, chunk: Chunk
 ) -> list[tuple[bytes, Tags]]:
     """Id and tags of each row of a row group, what is kept of a target among the tags."""
-    table = _columns(file, footer, group, chunk, ["id", "aggr", "tags"])
-    rows = zip(*(table.column(name).to_pylist() for name in ("id", "aggr", "tags")), strict=True)
+    names = ["id", "aggr", "tags"]
+    table = _columns(file, footer, group, chunk, names)
+    with told(f"{chunk.path} of the archive cannot be read", (UnicodeDecodeError,)):
+        rows = zip(*(table.column(name).to_pylist() for name in names), strict=True)
     return [
         (each, dict(tags) if aggregate is None else {**dict(tags), AGGREGATE: aggregate})
         for each, aggregate, tags in rows
@@ -177,7 +235,9 @@ def _columns(
     file: BinaryIO, footer: Footer, group: int, chunk: Chunk, names: list[str]
 ) -> pa.Table:
     with told(f"{chunk.path} of the archive cannot be read", _FAILURES):
-        opened = pq.ParquetFile(file, metadata=footer.metadata, pre_buffer=True)
+        opened = pq.ParquetFile(
+            file, metadata=footer.metadata, pre_buffer=True, page_checksum_verification=True
+        )
         return opened.read_row_group(group, columns=names, use_threads=False)
 
 

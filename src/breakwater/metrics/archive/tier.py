@@ -15,15 +15,14 @@ from breakwater.metrics.classes.reader import (
     joined,
     kinds_read,
     missing_keys,
-    without_offset,
 )
-from breakwater.metrics.cost import Reach
 from breakwater.metrics.deadline import Deadline
 from breakwater.metrics.errors import QueryLimitError
 from breakwater.metrics.grid.window import Window
-from breakwater.metrics.language.expressions import DataExpression, GroupBy
 from breakwater.metrics.reading.plan import Plan, Planner
+from breakwater.metrics.reading.reach import Reach
 from breakwater.metrics.reading.reader import Reader
+from breakwater.metrics.selection.selection import Selection
 from breakwater.metrics.series.index import Check, TagIndex
 from breakwater.metrics.settings import MetricsSettings
 from breakwater.metrics.store.blocks import Directory
@@ -84,20 +83,17 @@ class ArchiveTier:
             return None
         return min(each[0].start_ms for each in held), max(each[-1].end_ms for each in held)
 
-    def missing_keys(self, expression: DataExpression | GroupBy) -> list[str]:
-        """Keys the expression asks for that no archived class has."""
+    def missing_keys(self, selection: Selection) -> list[str]:
+        """Keys the selection asks for that no archived class has."""
         finest = self._classes[0]
-        return missing_keys(expression, finest.dropped)
+        return missing_keys(selection, finest.dropped)
 
-    def read(
-        self, expression: DataExpression | GroupBy, window: Window, deadline: Deadline
-    ) -> Part:
+    def read(self, selection: Selection, window: Window, deadline: Deadline) -> Part:
         """As `Reader.read`; raises QueryLimitError and ArchiveUnavailableError too."""
-        data = expression.inner if isinstance(expression, GroupBy) else expression
-        shifted = window.shifted(data.offset_ms)
-        chosen = self._chosen(expression, shifted.step_ms)
+        shifted = window.shifted(selection.offset_ms)
+        chosen = self._chosen(selection, shifted.step_ms)
         primary = Window(shifted.first_ms, shifted.step_ms, shifted.points, chosen.step_ms)
-        reading = _Reading(self, chosen, without_offset(expression), deadline)
+        reading = _Reading(self, chosen, selection.without_offset(), deadline)
         chunk_slots = chunk_at(chosen.name, chosen.step_ms, 0).slots
         at_once = max(_CHUNKS_AT_ONCE * chunk_slots // primary.multiple, 1)
         parts: list[Part] = []
@@ -115,17 +111,17 @@ class ArchiveTier:
             start += piece.points
         return joined(parts)
 
-    def reach(self, expression: DataExpression | GroupBy, window: Window, check: Check) -> Reach:
+    def reach(self, selection: Selection, window: Window, check: Check) -> Reach:
         """The files it would look into; how many series there are in them is not known before."""
         del check
-        chosen = self._chosen(expression, window.step_ms)
+        chosen = self._chosen(selection, window.step_ms)
         steps = window.points * (window.step_ms // chosen.step_ms)
         return Reach(0, 0, steps, len(self.between(chosen, window)))
 
-    def _chosen(self, expression: DataExpression | GroupBy, step_ms: int) -> ArchivedClass:
+    def _chosen(self, selection: Selection, step_ms: int) -> ArchivedClass:
         """The coarsest class that fits the step and has every key that is asked for."""
         fitting = [each for each in self._classes if step_ms % each.step_ms == 0]
-        whole = [each for each in fitting if not missing_keys(expression, each.dropped)]
+        whole = [each for each in fitting if not missing_keys(selection, each.dropped)]
         return (whole or fitting)[-1]
 
     def between(self, chosen: ArchivedClass, window: Window) -> list[Chunk]:
@@ -157,27 +153,25 @@ class _Matched(msgspec.Struct, eq=False):
 
 
 class _Reading:
-    """One expression over pieces of a window."""
+    """One selection over pieces of a window."""
 
     def __init__(
         self,
         tier: ArchiveTier,
         chosen: ArchivedClass,
-        expression: DataExpression | GroupBy,
+        selection: Selection,
         deadline: Deadline,
     ) -> None:
         self._tier, self._chosen = tier, chosen
-        self._expression, self._deadline = expression, deadline
-        data = expression.inner if isinstance(expression, GroupBy) else expression
-        self._query = data.query
-        self._kinds = kinds_read(data) if chosen.is_rolled else frozenset[str]()
+        self._selection, self._deadline = selection, deadline
+        self._kinds = kinds_read(selection) if chosen.is_rolled else frozenset[str]()
 
     def matched(self, piece: Window) -> _Matched:
         """The series that match in any chunk of a piece."""
         found = _Matched([], {}, [])
         for chunk in self._tier.between(self._chosen, piece):
             groups = self._tier.chunk_reader.series(
-                chunk, self._query, self._kinds, self._deadline.check
+                chunk, self._selection.query, self._kinds, self._deadline.check
             )
             for group, series in groups.items():
                 places = []
@@ -206,14 +200,14 @@ class _Reading:
         planner = Planner(stored.index, capacity=4, max_lines=stored.settings.max_lines)
         reader = Reader(stored, planner)
         if not self._chosen.is_rolled:
-            return reader.read(self._expression, piece, self._deadline)
+            return reader.read(self._selection, piece, self._deadline)
         rolled = ClassReader(
             reader,
             stored.index,
             dropped=self._chosen.dropped,
             base_ms=self._tier.settings.step_ms,
         )
-        return rolled.read(self._expression, piece, self._deadline)
+        return rolled.read(self._selection, piece, self._deadline)
 
     def _in_full_steps(
         self, values: Array, chunk: Chunk, targets: NDArray[np.int64], matched: _Matched

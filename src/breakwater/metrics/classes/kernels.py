@@ -9,8 +9,9 @@ defines them.
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from breakwater.compiled import loop
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -20,7 +21,7 @@ _ERROR: Final = 1e-11
 _EXACT: Final = 2.0**52
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _snapped(total: float) -> float:
     """The whole number of hundredths, sixtieths and so on that a sum of such was to be.
 
@@ -35,7 +36,7 @@ def _snapped(total: float) -> float:
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def roll_rows(values: Floats, starts: Ints, multiple: int, out: Floats) -> None:
     """Roll up plain series: values [rows, n * multiple], rows of a target next to each other.
 
@@ -79,7 +80,7 @@ def roll_rows(values: Floats, starts: Ints, multiple: int, out: Floats) -> None:
                 lines[4, step] += is_seen[point]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def snap(values: Floats) -> None:
     """Take rounding errors out of sums, in place; see `_snapped`."""
     for i in range(values.size):

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from breakwater.metrics.errors import InvalidClassError, InvalidStepError, QueryError
+import msgspec
+
+from breakwater.metrics.errors import InvalidClassError, InvalidStepError
 from breakwater.metrics.grid.steps import check_query_step
-from breakwater.metrics.language.program import parse_query
-from breakwater.metrics.language.vocabulary import BARE
+from breakwater.metrics.selection.query import Query
 from breakwater.metrics.settings import DEFAULT_CLASSES, RetentionClass
 
 FULL: Final = "full"
@@ -33,12 +34,26 @@ _KEPT_TAGS: Final = frozenset(("name", "statistic", "percentile", "distinct", "a
 _MOST_CLASSES: Final = 8
 
 
+class ClassPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What a class keeps of the store it is fed from.
+
+    where: which series. dropped: keys these lose on the way from full resolution. is_rolled:
+    whether the store it is fed from is a class itself.
+    """
+
+    kept: RetentionClass
+    where: Query
+    dropped: frozenset[str]
+    is_rolled: bool
+
+
 def checked(
     classes: Sequence[RetentionClass], *, step_ms: int, retention_s: int
 ) -> list[RetentionClass]:
     """The classes beside a store of that step and retention; raises InvalidClassError.
 
-    The default ones are left out when the store is as coarse as they are or keeps as long.
+    The default ones are left out when the store is as coarse as they are or keeps as long. What
+    `where` says is for those to read who know its language.
     """
     if list(classes) == DEFAULT_CLASSES:
         return [each for each in classes if _is_coarser(each, step_ms, retention_s)]
@@ -91,11 +106,6 @@ def _check_series(each: RetentionClass) -> None:
         if key in _KEPT_TAGS or not key:
             kept = ", ".join(sorted(_KEPT_TAGS))
             raise _wrong(each, f"drop_tags holds {key!r}", f"any key but {kept}")
-    if each.where:
-        try:
-            parse_query(each.where, BARE)
-        except QueryError as error:
-            raise InvalidClassError(f"retention class {each.name!r}: where: {error}") from error
 
 
 def _wrong(each: RetentionClass, what: str, allowed: str) -> InvalidClassError:

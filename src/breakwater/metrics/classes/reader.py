@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from breakwater.metrics.classes.policy import AGGREGATE
 from breakwater.metrics.deadline import Deadline
 from breakwater.metrics.grid.window import Window
-from breakwater.metrics.language.expressions import Aggregate, All, DataExpression, GroupBy
 from breakwater.metrics.reading.plan import Plan, tags_label
 from breakwater.metrics.reading.reader import Reader, consolidated
-from breakwater.metrics.selection.query import Equal, Query, both, keys_of, negated
+from breakwater.metrics.selection.query import Equal, Query, both, negated
+from breakwater.metrics.selection.selection import Selection
 from breakwater.metrics.series.index import Check, TagIndex
 from breakwater.metrics.series.kinds import KIND_TAG
 
@@ -27,7 +27,7 @@ _GAUGE: Final = Equal(KIND_TAG, "gauge")
 
 
 class ClassReader:
-    """Reads data expressions from the store of a class; has the shape of `Reader.read`.
+    """Reads selections from the store of a class; has the shape of `Reader.read`.
 
     dropped: keys its series no longer have. base_ms: the step at full resolution, by which a sum
     over time counts. reader: reads the stored series as they are; index: where their tags are.
@@ -41,96 +41,82 @@ class ClassReader:
         self._dropped = dropped
         self._base_ms = base_ms
 
-    def missing_keys(self, expression: DataExpression | GroupBy) -> list[str]:
-        """Keys the expression asks for that are not kept here, sorted."""
-        return missing_keys(expression, self._dropped)
+    def missing_keys(self, selection: Selection) -> list[str]:
+        """Keys the selection asks for that are not kept here, sorted."""
+        return missing_keys(selection, self._dropped)
 
-    def count(self, expression: DataExpression | GroupBy, check: Check) -> int:
+    def count(self, selection: Selection, check: Check) -> int:
         """How many stored series `read` would read, at most."""
-        if self.missing_keys(expression):
+        if self.missing_keys(selection):
             return 0
-        data = expression.inner if isinstance(expression, GroupBy) else expression
-        asked = (both(data.query, Equal(AGGREGATE, kind)) for kind in sorted(kinds_read(data)))
+        kinds = sorted(kinds_read(selection))
+        asked = (both(selection.query, Equal(AGGREGATE, kind)) for kind in kinds)
         return sum(len(self._index.rows_of(query, check)) for query in asked)
 
-    def read(
-        self, expression: DataExpression | GroupBy, window: Window, deadline: Deadline
-    ) -> tuple[Plan, Array]:
+    def read(self, selection: Selection, window: Window, deadline: Deadline) -> tuple[Plan, Array]:
         """The plan of the lines and their values, float64 [lines, points].
 
-        There are no lines when the expression asks for keys that are not kept.
+        There are no lines when the selection asks for keys that are not kept.
         """
-        data = expression.inner if isinstance(expression, GroupBy) else expression
-        if self.missing_keys(expression):
-            return no_lines(expression), np.full((_line_count(expression), window.points), np.nan)
-        reading = _Reading(self._reader, expression, window.shifted(data.offset_ms), deadline)
+        if self.missing_keys(selection):
+            plan = no_lines(selection)
+            return plan, np.full((len(plan.tags), window.points), np.nan)
+        reading = _Reading(self._reader, selection, window.shifted(selection.offset_ms), deadline)
         steps = window.primary_ms // self._base_ms
-        if data.consolidated_by == "sum":
+        if selection.consolidated_by == "sum":
             return reading.summed(steps)
-        if data.consolidated_by == "avg" and data.kind in ("sum", "count", "all"):
+        if selection.consolidated_by == "avg" and selection.kind in ("sum", "count", "all"):
             return reading.averaged(steps)
         return reading.extreme(steps)
 
 
-def missing_keys(expression: DataExpression | GroupBy, dropped: frozenset[str]) -> list[str]:
-    """Keys the expression asks for that are among the dropped ones, sorted."""
-    keys = expression.keys if isinstance(expression, GroupBy) else ()
-    data = expression.inner if isinstance(expression, GroupBy) else expression
-    return sorted(dropped.intersection((*keys, *keys_of(data.query))))
+def missing_keys(selection: Selection, dropped: frozenset[str]) -> list[str]:
+    """Keys the selection asks for that are among the dropped ones, sorted."""
+    return sorted(dropped & selection.asked_keys())
 
 
-def without_offset(expression: DataExpression | GroupBy) -> DataExpression | GroupBy:
-    """The same expression of its own time."""
-    if isinstance(expression, GroupBy):
-        return GroupBy(expression.inner.with_offset(0), expression.keys)
-    return expression.with_offset(0)
-
-
-def kinds_read(data: DataExpression) -> frozenset[str]:
-    """Which kinds of kept series are read for an expression; those of KINDS."""
-    by = data.consolidated_by
-    if data.kind in ("sum", "count"):
-        return frozenset((data.kind, "steps"))
-    if data.kind in ("min", "max"):
-        return frozenset((data.kind, by if by in ("min", "max") else data.kind))
+def kinds_read(selection: Selection) -> frozenset[str]:
+    """Which kinds of kept series are read for a selection; those of KINDS."""
+    kind, by = selection.kind, selection.consolidated_by
+    if kind in ("sum", "count"):
+        return frozenset((kind, "steps"))
+    if kind in ("min", "max"):
+        return frozenset((kind, by if by in ("min", "max") else kind))
     return frozenset((by,)) if by in ("min", "max") else frozenset(("sum", "steps"))
 
 
 class _Reading:
-    """One expression over one window, whose offset has been applied."""
+    """One selection over one window, whose offset has been applied."""
 
     def __init__(
-        self,
-        reader: Reader,
-        expression: DataExpression | GroupBy,
-        window: Window,
-        deadline: Deadline,
+        self, reader: Reader, selection: Selection, window: Window, deadline: Deadline
     ) -> None:
         self._reader, self._window, self._deadline = reader, window, deadline
-        self._expression = expression
-        self._data = expression.inner if isinstance(expression, GroupBy) else expression
-        self._kind = self._data.kind
+        self._selection = selection.without_offset()
+        self._kind = selection.kind
 
     def summed(self, steps: int) -> tuple[Plan, Array]:
         """Added up over time; a least or greatest value counts for all `steps` it was that of."""
         if self._kind in ("min", "max"):
-            plan, values = self._read(self._kind, self._data.query, by="sum")
+            plan, values = self._read(self._kind, self._selection.query, by="sum")
             return plan, values * steps
-        return self._read("count" if self._kind == "count" else "sum", self._data.query, by="sum")
+        return self._read(
+            "count" if self._kind == "count" else "sum", self._selection.query, by="sum"
+        )
 
     def extreme(self, steps: int) -> tuple[Plan, Array]:
         """The least or greatest over time, or the average of least or greatest values."""
-        by = self._data.consolidated_by
+        by = self._selection.consolidated_by
         if self._kind in ("sum", "count"):
-            plan, values = self._read(self._kind, self._data.query, by=by)
+            plan, values = self._read(self._kind, self._selection.query, by=by)
             return plan, values / steps
         kept = by if by in ("min", "max") else self._kind
-        return self._read(kept, self._data.query, by=by)
+        return self._read(kept, self._selection.query, by=by)
 
     def averaged(self, steps: int) -> tuple[Plan, Array]:
         """Sums or counts averaged over time: of rates over all steps, of gauges over some."""
         kept = "count" if self._kind == "count" else "sum"
-        query = self._data.query
+        query = self._selection.query
         gauge_plan, totals = self._read(kept, both(query, _GAUGE), by="sum")
         if not len(gauge_plan.rows):
             plan, values = self._read(kept, query, by="avg")
@@ -152,31 +138,31 @@ class _Reading:
             points = window.points * window.multiple
             first_ms = window.first_ms - window.step_ms + window.primary_ms
             window = Window(first_ms, window.primary_ms, points, window.primary_ms)
-        asked = both(query, Equal(AGGREGATE, kept))
-        data: DataExpression
-        if isinstance(self._data, All):
-            data = All(asked, consolidation=by)
-        else:
-            function = "max" if kept == "steps" else _FOLDS.get(self._kind, "sum")
-            data = Aggregate(asked, consolidation=by, function=function)
-        keys = self._expression.keys if isinstance(self._expression, GroupBy) else None
-        inner = GroupBy(data, keys) if keys is not None and isinstance(data, Aggregate) else data
-        plan, values = self._reader.read(inner, window, self._deadline)
+        kind = _FOLDS[self._kind]
+        if kept == "steps" and not self._selection.keeps_series:
+            kind = "max"
+        asked = msgspec.structs.replace(
+            self._selection,
+            query=both(query, Equal(AGGREGATE, kept)),
+            kind=kind,
+            consolidated_by=by,
+        )
+        plan, values = self._reader.read(asked, window, self._deadline)
         return self._shown(plan), values
 
     def _shown(self, plan: Plan) -> Plan:
         """The plan without what only this module knows of."""
-        if isinstance(self._data, All):
+        if self._selection.keeps_series:
             tags = [{k: v for k, v in line.items() if k != AGGREGATE} for line in plan.tags]
             labels = [tags_label(line) for line in tags]
             return msgspec.structs.replace(plan, tags=tags, labels=labels)
-        exact = self._data.query.exact_tags()
-        keys = self._expression.keys if isinstance(self._expression, GroupBy) else ()
+        exact = self._selection.query.exact_tags()
+        keys = self._selection.keys or ()
         tags = [{**exact, **{key: line[key] for key in keys}} for line in plan.tags]
         return msgspec.structs.replace(plan, tags=tags)
 
 
-_FOLDS: Final = {"sum": "sum", "count": "sum", "min": "min", "max": "max"}
+_FOLDS: Final = {"sum": "sum", "count": "sum", "min": "min", "max": "max", "all": "all"}
 """How kept series of a kind are folded: counts are added up."""
 
 
@@ -192,17 +178,13 @@ def aligned(plan: Plan, values: Array, others: Plan) -> Array:
     return padded[[places.get(key, len(values)) for key in line_keys(others)]]
 
 
-def no_lines(expression: DataExpression | GroupBy) -> Plan:
-    """The plan of an expression that nothing matches."""
+def no_lines(selection: Selection) -> Plan:
+    """The plan of a selection that nothing matches."""
     none = np.empty(0, dtype=np.int64)
     is_gauge = np.empty(0, dtype=np.bool_)
-    if isinstance(expression, Aggregate):
-        return Plan(none, none, is_gauge, [expression.query.exact_tags()], [""])
+    if selection.is_one_line:
+        return Plan(none, none, is_gauge, [selection.query.exact_tags()], [""])
     return Plan(none, none, is_gauge, [], [])
-
-
-def _line_count(expression: DataExpression | GroupBy) -> int:
-    return 1 if isinstance(expression, Aggregate) else 0
 
 
 def merged(plans: list[Plan]) -> tuple[Plan, list[NDArray[np.int64]]]:

@@ -14,13 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from breakwater.metrics.classes.policy import AGGREGATE, KINDS
+from breakwater.metrics.classes.policy import AGGREGATE, KINDS, ClassPolicy
 from breakwater.metrics.classes.rollup_rows import Ordinals, RowMap, Targets
-from breakwater.metrics.language.program import parse_query
-from breakwater.metrics.language.vocabulary import BARE
-from breakwater.metrics.selection.query import Equal, Everything, Query, both
+from breakwater.metrics.selection.query import Equal, Query, both
 from breakwater.metrics.series.rows import Handles, Rows
-from breakwater.metrics.settings import RetentionClass
 from breakwater.metrics.store.series_store import SeriesStore
 
 Array = NDArray[np.float64]
@@ -60,33 +57,31 @@ class _Part(msgspec.Struct, frozen=True, eq=False):
 class Rollup:
     """Feeds `target` from `source`; both by one thread, the only one that writes to `target`.
 
-    ready: the last slot of the source whose values are final, called before each pass. dropped:
-    keys the targets lack. is_rolled: whether the source is a class itself.
+    ready: the last slot of the source whose values are final, called before each pass. begun,
+    done: the first and the last step that was rolled up, -1 before any was.
     """
 
     def __init__(
         self,
         source: SeriesStore,
         target: SeriesStore,
-        kept: RetentionClass,
+        policy: ClassPolicy,
         *,
-        dropped: frozenset[str],
         ready: Callable[[], int],
-        is_rolled: bool,
     ) -> None:
         self._source, self._target = source, target
         self._ready = ready
-        self.step_ms = kept.step_ms
-        self.multiple = kept.step_ms // source.settings.step_ms
+        self.step_ms = policy.kept.step_ms
+        self.multiple = self.step_ms // source.settings.step_ms
         self._targets = Targets(target)
-        query = parse_query(kept.where, BARE) if kept.where.strip() else Everything()
         self._maps = {
-            kind: RowMap(source, _of_kind(query, kind), dropped, self._targets)
-            for kind in (KINDS if is_rolled else ("",))
+            kind: RowMap(source, _of_kind(policy.where, kind), policy.dropped, self._targets)
+            for kind in (KINDS if policy.is_rolled else ("",))
         }
-        self.done = self._recovered()
+        self.begun, self.done = self._recovered()
         self._work: Iterator[None] | None = None
         self._steps = self._datapoints = self._missed = 0
+        self._is_fed = False
         self.busy_s = 0.0
 
     def advance(self, is_over: Callable[[], bool]) -> bool:
@@ -100,6 +95,10 @@ class Rollup:
             if next(self._work, _END) is _END:
                 self._work = None
         return False
+
+    def skip_stop(self) -> None:
+        """Nobody was there to send anything: steps before the next pass are not missed ones."""
+        self._is_fed = False
 
     def stats(self) -> RollupStats:
         """Counts since the start."""
@@ -118,16 +117,16 @@ class Rollup:
         """Memory of the table of targets and of the maps to it."""
         return self._targets.size_bytes + sum(each.size_bytes for each in self._maps.values())
 
-    def _recovered(self) -> int:
-        """The last step that was rolled up before a restart; -1 when there is none."""
+    def _recovered(self) -> tuple[int, int]:
+        """The first and the last step that was rolled up before a restart; -1 without any."""
         row = self._target.index.row_of(MARK)
         held = self._target.held_slots()
         if row is None or held is None:
-            return -1
+            return -1, -1
         first, last = held
         marks = gathered(self._target, np.array([row]), first, last)[0]
         marked = np.flatnonzero(~np.isnan(marks))
-        return first + int(marked[-1]) if len(marked) else -1
+        return (first + int(marked[0]), first + int(marked[-1])) if len(marked) else (-1, -1)
 
     def _next_span(self) -> tuple[int, int] | None:
         """The steps of the class to be rolled up next, both included."""
@@ -142,7 +141,7 @@ class Rollup:
         if first > last:
             return None
         if self.done >= 0:
-            if self._steps:  # before the first pass nobody was there to send anything
+            if self._is_fed:
                 self._missed += first - self.done - 1
             self.done = first - 1
         most = min(max(_MOST_POINTS // self.multiple, 1), self._target.settings.block_slots)
@@ -177,8 +176,11 @@ class Rollup:
                 each.forget()
             return  # the same steps once more, with handles that are valid
         mark = self._mark()
-        self._target.write(mark, last * self.step_ms, np.ones(len(mark)))
+        for step in range(first, last + 1):
+            self._target.write(mark, step * self.step_ms, np.ones(len(mark)))
         self._steps += last - first + 1
+        self._is_fed = True
+        self.begun = first if self.begun < 0 else self.begun
         self.done = last
 
     def _roll(self, part: _Part, taken: slice, first: int, last: int) -> bool:

@@ -8,15 +8,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from breakwater.metrics.classes.policy import ClassPolicy
 from breakwater.metrics.classes.reader import ClassReader
 from breakwater.metrics.classes.rollup import Rollup, RollupStats
-from breakwater.metrics.cost import Reach
 from breakwater.metrics.deadline import Deadline
 from breakwater.metrics.durable.durability import Durability, DurabilityStats
 from breakwater.metrics.grid.window import Window
-from breakwater.metrics.language.expressions import DataExpression, GroupBy
 from breakwater.metrics.reading.plan import Plan, Planner
+from breakwater.metrics.reading.reach import Reach
 from breakwater.metrics.reading.reader import Reader
+from breakwater.metrics.selection.selection import Selection
 from breakwater.metrics.series.index import Check
 from breakwater.metrics.settings import MetricsSettings, RetentionClass
 from breakwater.metrics.store.series_store import SeriesStore
@@ -43,59 +44,37 @@ class ClassStats(msgspec.Struct, frozen=True, kw_only=True):
     durability: DurabilityStats | None
 
 
-class _RecoveryClock:
-    """The clock of a class's files: at their start it is not later than what they hold.
-
-    A class takes what its source still has, however late that comes after a restart.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.is_recovered = False
-
-    def now_ms(self) -> int:
-        return self._clock.now_ms() if self.is_recovered else 0
-
-    def monotonic_s(self) -> float:
-        return self._clock.monotonic_s()
-
-
 class ClassStore:
     """A class and its files; `advance`, `seal` and `maintain` belong to one thread.
 
     source: the store it is fed from. ready: the last slot of that whose values are final.
-    dropped: keys its series lack. folder: where it is kept across a restart, None for nowhere.
-    Raises FolderInUseError and OSError when the folder cannot be used.
+    folder: where it is kept across a restart, None for nowhere. Raises FolderInUseError and OSError
+    when that cannot be used.
     """
 
     def __init__(
         self,
-        kept: RetentionClass,
+        policy: ClassPolicy,
         source: SeriesStore,
         *,
         settings: MetricsSettings,
-        dropped: frozenset[str],
         ready: Callable[[], int],
-        is_rolled: bool,
         clock: Clock,
         folder: Path | None,
     ) -> None:
-        self.kept = kept
-        own = class_settings(kept, settings)
+        self.kept = policy.kept
+        own = class_settings(self.kept, settings)
         self.store = SeriesStore(own, clock)
         self.durability: Durability | None = None
         if folder is not None:
-            file_clock = _RecoveryClock(clock)
-            self.durability = Durability(self.store, folder, own, file_clock)
-            file_clock.is_recovered = True
-        self.rollup = Rollup(
-            source, self.store, kept, dropped=dropped, ready=ready, is_rolled=is_rolled
-        )
+            # It takes what its source still has, however late that comes after a restart.
+            self.durability = Durability(self.store, folder, own, clock, forgets=False)
+        self.rollup = Rollup(source, self.store, policy, ready=ready)
         planner = Planner(self.store.index, capacity=own.cache_entries, max_lines=own.max_lines)
         self._reader = ClassReader(
             Reader(self.store, planner),
             self.store.index,
-            dropped=dropped,
+            dropped=policy.dropped,
             base_ms=settings.step_ms,
         )
 
@@ -114,21 +93,22 @@ class ClassStore:
         held = self.store.held_slots()
         if held is None or self.rollup.done < held[0]:
             return None
-        return (held[0] - 1) * self.step_ms, self.rollup.done * self.step_ms
+        first = max(held[0], self.rollup.begun)
+        return (first - 1) * self.step_ms, self.rollup.done * self.step_ms
 
-    def missing_keys(self, expression: DataExpression | GroupBy) -> list[str]:
-        """Keys the expression asks for that its series do not have."""
-        return self._reader.missing_keys(expression)
+    def missing_keys(self, selection: Selection) -> list[str]:
+        """Keys the selection asks for that its series do not have."""
+        return self._reader.missing_keys(selection)
 
     def read(
-        self, expression: DataExpression | GroupBy, window: Window, deadline: Deadline
+        self, selection: Selection, window: Window, deadline: Deadline
     ) -> tuple[Plan, NDArray[np.float64]]:
         """As `Reader.read`, from what is kept of series."""
-        return self._reader.read(expression, window, deadline)
+        return self._reader.read(selection, window, deadline)
 
-    def reach(self, expression: DataExpression | GroupBy, window: Window, check: Check) -> Reach:
-        """What reading an expression without an offset over a window would read."""
-        series = self._reader.count(expression, check)
+    def reach(self, selection: Selection, window: Window, check: Check) -> Reach:
+        """What reading a selection without an offset over a window would read."""
+        series = self._reader.count(selection, check)
         steps = window.points * window.multiple
         return Reach(series, series * steps, steps)
 

@@ -13,16 +13,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from breakwater.metrics.classes.reader import joined, without_offset
-from breakwater.metrics.cost import Reach, data_parts
+from breakwater.metrics.classes.reader import joined
 from breakwater.metrics.deadline import Deadline
+from breakwater.metrics.grid.durations import duration_text
 from breakwater.metrics.grid.steps import round_step
 from breakwater.metrics.grid.window import Window
-from breakwater.metrics.language.durations import duration_text
-from breakwater.metrics.language.expressions import DataExpression, GroupBy
-from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.reading.plan import Plan
+from breakwater.metrics.reading.reach import Reach
 from breakwater.metrics.reading.reader import consolidated
+from breakwater.metrics.selection.selection import Selection
 from breakwater.metrics.series.index import Check
 
 Array = NDArray[np.float64]
@@ -30,12 +29,10 @@ Part = tuple[Plan, Array]
 
 
 class Readable(Protocol):
-    """What reads data expressions: plan of the lines, and values float64 [lines, points]."""
+    """What reads selections: plan of the lines, and values float64 [lines, points]."""
 
-    def read(
-        self, expression: DataExpression | GroupBy, window: Window, deadline: Deadline
-    ) -> Part:
-        """Read one expression over one window, of which it takes off the offset."""
+    def read(self, selection: Selection, window: Window, deadline: Deadline) -> Part:
+        """Read one selection over one window, of which it takes off the offset."""
         ...
 
 
@@ -56,56 +53,61 @@ class Tier(Readable, Protocol):
         """It holds intervals after the first time up to the second; None when it is empty."""
         ...
 
-    def missing_keys(self, expression: DataExpression | GroupBy) -> list[str]:
-        """Keys the expression asks for that its series do not have."""
+    def missing_keys(self, selection: Selection) -> list[str]:
+        """Keys the selection asks for that its series do not have."""
+        ...
+
+
+class BaseTier(Tier, Protocol):
+    """The tier at full resolution."""
+
+    def unheld_points(self, window: Window) -> int:
+        """How many points of a window are missing because they end before all that is held."""
         ...
 
 
 class CoarseTier(Tier, Protocol):
     """A tier beside full resolution, which knows what reading it costs."""
 
-    def reach(self, expression: DataExpression | GroupBy, window: Window, check: Check) -> Reach:
-        """What reading an expression without an offset over a window would read."""
+    def reach(self, selection: Selection, window: Window, check: Check) -> Reach:
+        """What reading a selection without an offset over a window would read."""
         ...
 
 
 class TieredReader:
     """Reads from tiers, finest first; the first is the store at full resolution."""
 
-    def __init__(self, base: Tier, coarser: Sequence[CoarseTier]) -> None:
+    def __init__(self, base: BaseTier, coarser: Sequence[CoarseTier]) -> None:
         self._base = base
         self._coarser = list(coarser)
         self._tiers: list[Tier] = [base, *coarser]
 
-    def read(
-        self, expression: DataExpression | GroupBy, window: Window, deadline: Deadline
-    ) -> Part:
+    def read(self, selection: Selection, window: Window, deadline: Deadline) -> Part:
         """As `Reader.read`, from whatever tiers the window reaches into.
 
         A tier whose step does not divide that of the window gives no values, which is noticed.
         """
-        data = expression.inner if isinstance(expression, GroupBy) else expression
-        shifted = window.shifted(data.offset_ms)
+        shifted = window.shifted(selection.offset_ms)
         level = self._deepest(_begin(shifted))
         if not level:
-            return self._base.read(expression, window, deadline)
-        return self._read(without_offset(expression), shifted, level, deadline)
+            return self._base.read(selection, window, deadline)
+        return self._read(selection.without_offset(), shifted, level, deadline)
 
     def fitted_step(
         self,
-        program: Sequence[Styled],
+        selections: Sequence[Selection],
         start_ms: int,
         end_ms: int,
         step_ms: int,
     ) -> tuple[int, list[str]]:
-        """The step to ask with so that every tier the program reaches into can answer.
+        """The step to ask with so that every tier the selections reach into can answer.
 
         It is the one given where that will do; else the next longer one, with a notice of it.
         """
         if len(self._tiers) == 1:
             return step_ms, []
-        offsets = [_data(part).offset_ms for part in data_parts(tuple(program))]
-        fitted, tier = step_ms, self._base
+        offsets = [selection.offset_ms for selection in selections]
+        fitted, tier = step_ms, self._tiers[0]
         for _ in self._tiers:  # a longer step begins earlier, and may reach into the next tier
             begin_ms = min(start_ms // fitted * fitted, end_ms // fitted * fitted - fitted)
             tier = self._tiers[self._deepest(begin_ms - max(offsets)) if offsets else 0]
@@ -121,16 +123,14 @@ class TieredReader:
         )
         return fitted, [notice]
 
-    def is_recent(self, expression: DataExpression | GroupBy, window: Window) -> bool:
+    def is_recent(self, selection: Selection, window: Window) -> bool:
         """Whether full resolution alone is read."""
-        return not self._deepest(_begin(window.shifted(_data(expression).offset_ms)))
+        return not self._deepest(_begin(window.shifted(selection.offset_ms)))
 
-    def reach(
-        self, expression: DataExpression | GroupBy, window: Window, plan: Plan, check: Check
-    ) -> Reach:
+    def reach(self, selection: Selection, window: Window, plan: Plan, check: Check) -> Reach:
         """What `read` would read; `plan` is that of full resolution, `check` may end the search."""
-        shifted = window.shifted(_data(expression).offset_ms)
-        plain = without_offset(expression)
+        shifted = window.shifted(selection.offset_ms)
+        plain = selection.without_offset()
         level = self._deepest(_begin(shifted))
         found = Reach(0, 0, 0)
         while level:
@@ -144,7 +144,8 @@ class TieredReader:
                     return found
                 shifted = shifted.stretch(count, shifted.points)
             level -= 1
-        steps = shifted.points * (shifted.step_ms // self._base.step_ms)
+        held = shifted.points - self._base.unheld_points(shifted)
+        steps = held * (shifted.step_ms // self._base.step_ms)
         return _sum(found, Reach(len(plan.rows), len(plan.rows) * steps, steps))
 
     def _begins(self, tier: Tier) -> int:
@@ -162,43 +163,43 @@ class TieredReader:
             older = tier.covered_ms()
             if older is None:
                 continue
-            if held is None or (begin_ms < held[0] and older[0] < held[0]):
+            # One that was begun with the finer one has at most a part of a step before it.
+            is_older = held is None or older[0] + tier.step_ms <= held[0]
+            if is_older and (held is None or begin_ms < held[0]):
                 level, held = number, older
         return level
 
     def _read(
         self,
-        expression: DataExpression | GroupBy,
+        selection: Selection,
         window: Window,
         level: int,
         deadline: Deadline,
     ) -> Part:
-        """Read from tiers up to `level`; the expression has no offset."""
+        """Read from tiers up to `level`; the selection has no offset."""
         if not level:
             primary = Window(window.first_ms, window.step_ms, window.points, self._base.step_ms)
-            return self._base.read(expression, primary, deadline)
+            return self._base.read(selection, primary, deadline)
         tier, covered = self._tiers[level], self._tiers[level].covered_ms()
         if covered is None or window.step_ms % tier.step_ms:
             self._refuse_step(tier, window, deadline)
-            return self._read(expression, window, level - 1, deadline)
+            return self._read(selection, window, level - 1, deadline)
         border, until = self._finer_from(level), covered[1]
         count = _count_before(window, border, until)
         parts: list[Part] = []
         if count:
             old = _part(window, 0, count, tier.step_ms)
-            parts.append(self._from_tier(tier, expression, old, deadline))
+            parts.append(self._from_tier(tier, selection, old, deadline))
         begin = _begin(window) + count * window.step_ms
         if count < window.points and begin < min(border, until):
-            parts.append(self._seam(expression, window.stretch(count, 1), level, deadline))
+            parts.append(self._seam(selection, window.stretch(count, 1), level, deadline))
             count += 1
         if count < window.points:
             rest = window.stretch(count, window.points)
-            parts.append(self._read(expression, rest, level - 1, deadline))
+            parts.append(self._read(selection, rest, level - 1, deadline))
         return joined(parts)
 
-    def _seam(
-        self, expression: DataExpression | GroupBy, point: Window, level: int, deadline: Deadline
-    ) -> Part:
+    def _seam(self, selection: Selection, point: Window, level: int, deadline: Deadline) -> Part:
         """One point whose beginning only a coarse tier holds, and whose end only a finer one."""
         tier = self._tiers[level]
         covered = tier.covered_ms()
@@ -206,29 +207,29 @@ class TieredReader:
         step, begin = tier.step_ms, _begin(point)
         count = (covered[1] - begin) // step
         steps = Window(begin + step, step, point.step_ms // step, step)
-        parts = [self._from_tier(tier, expression, _part(steps, 0, count, step), deadline)]
+        parts = [self._from_tier(tier, selection, _part(steps, 0, count, step), deadline)]
         rest = steps.stretch(count, steps.points)
-        parts.append(self._read(expression, rest, level - 1, deadline))
+        parts.append(self._read(selection, rest, level - 1, deadline))
         plan, values = joined(parts)
-        by = _data(expression).consolidated_by
+        by = selection.consolidated_by
         return plan, consolidated(values, steps.points, by, _gauge_lines(plan))
 
     def _from_tier(
-        self, tier: Tier, expression: DataExpression | GroupBy, window: Window, deadline: Deadline
+        self, tier: Tier, selection: Selection, window: Window, deadline: Deadline
     ) -> Part:
-        missing = tier.missing_keys(expression)
+        missing = tier.missing_keys(selection)
         until = _moment(window.last_ms)
         if missing:
             deadline.notice(
                 f"values up to {until} are kept without {', '.join(missing)} ({tier.name}), which "
-                f"'{expression.text()}' asks for: they are left out"
+                f"'{selection.text()}' asks for: they are left out"
             )
-        elif not _is_exact(expression):
+        elif not _is_exact(selection):
             deadline.notice(
-                f"values of '{expression.text()}' up to {until} are worked out from steps of "
+                f"values of '{selection.text()}' up to {until} are worked out from steps of "
                 f"{duration_text(tier.step_ms)} ({tier.name})"
             )
-        return tier.read(expression, window, deadline)
+        return tier.read(selection, window, deadline)
 
     def _refuse_step(self, tier: Tier, window: Window, deadline: Deadline) -> None:
         deadline.notice(
@@ -266,10 +267,6 @@ def _part(window: Window, start: int, points: int, primary_ms: int) -> Window:
     return Window(first_ms, window.step_ms, points, primary_ms)
 
 
-def _data(expression: DataExpression | GroupBy) -> DataExpression:
-    return expression.inner if isinstance(expression, GroupBy) else expression
-
-
 def _gauge_lines(plan: Plan) -> NDArray[np.bool_]:
     """Which lines are made of gauges alone."""
     has_rates = np.zeros(len(plan.tags), dtype=np.bool_)
@@ -279,13 +276,12 @@ def _gauge_lines(plan: Plan) -> NDArray[np.bool_]:
     return has_gauges & ~has_rates
 
 
-def _is_exact(expression: DataExpression | GroupBy) -> bool:
+def _is_exact(selection: Selection) -> bool:
     """Whether coarse steps give the values that fine ones would have given."""
-    data = _data(expression)
-    by = data.consolidated_by
-    if data.kind in ("sum", "count"):
+    kind, by = selection.kind, selection.consolidated_by
+    if kind in ("sum", "count"):
         return by in ("sum", "avg")
-    return data.kind in ("all", by)
+    return kind in ("all", by)
 
 
 def _moment(time_ms: int) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 from breakwater.metrics.conformance.evaluation import check_error
 from breakwater.metrics.conformance.outcome import Case, MismatchError, expect
 from breakwater.metrics.evaluation.noise import noise
+from breakwater.metrics.grid.durations import parse_duration
 from breakwater.metrics.grid.steps import step_for_width
-from breakwater.metrics.language.durations import parse_duration
 from breakwater.metrics.language.times import parse_range, parse_time, zone_named
 from breakwater.metrics.selection.escapes import escape
 from breakwater.metrics.text.units import binary_text, decimal_text

@@ -10,17 +10,9 @@ it fits exactly, or as the bits of its float64.
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from breakwater.metrics.store.addresses import (
-    Number,
-    bit_length,
-    bits_of,
-    float_of,
-    load_word,
-    store_word,
-)
+from breakwater.compiled import Number, bit_length, bits_of, float_of, load_word, loop, store_word
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -81,7 +73,7 @@ def _check(size: int, packed: memoryview) -> None:
         raise DamagedColumnError(f"a column of {len(packed)} bytes ends at {size}")
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _put_varint(at: Number, number: Number) -> Number:
     """A signed number, seven bits a byte, its sign in the lowest; returns where it ends."""
     rest = np.uint64(number << 1) ^ np.uint64(number >> 63)
@@ -93,7 +85,7 @@ def _put_varint(at: Number, number: Number) -> Number:
     return at + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _varint(at: Number) -> Any:  # Any: numba's tuple of where it ends and what it says
     rest, shift = np.uint64(0), 0
     while shift < 64:
@@ -106,14 +98,14 @@ def _varint(at: Number) -> Any:  # Any: numba's tuple of where it ends and what 
     return at, np.int64(rest >> np.uint64(1)) ^ -np.int64(rest & np.uint64(1))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _put_bits(at: Number, bit: Number, word: Number) -> None:
     """Lay down a number of at most 56 bits, where the memory is zero."""
     place = at + (bit >> 3)
     store_word(place, load_word(place) | np.uint64(word) << np.uint64(bit & 7))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _bits(at: Number, bit: Number, width: Number) -> Number:
     """A number of at most 56 bits."""
     ones = (np.uint64(1) << np.uint64(width)) - np.uint64(1)
@@ -121,7 +113,7 @@ def _bits(at: Number, bit: Number, width: Number) -> Number:
     return word
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _pack_numbers(numbers: Ints, address: Number) -> Number:
     at = address
     former = 0
@@ -148,7 +140,7 @@ def _pack_numbers(numbers: Ints, address: Number) -> Number:
     return at - address
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _unpack_numbers(address: Number, size: Number, numbers: Ints) -> Number:
     at = address
     former = 0
@@ -173,11 +165,11 @@ def _unpack_numbers(address: Number, size: Number, numbers: Ints) -> Number:
     return at - address
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _number_of(
     value: float, sort: Number
 ) -> Any:  # Any: numba's tuple of whether it fits, and what
-    divisor = _DIVISORS[sort]
+    divisor = float(_DIVISORS[sort])
     scaled = np.rint(value * divisor)
     if not abs(scaled) < _EXACT:
         return False, 0
@@ -185,7 +177,7 @@ def _number_of(
     return bits_of(number / divisor) == bits_of(value), number
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _pack_values(values: Floats, address: Number) -> Number:
     at = address
     sorts = np.empty(_CHUNK, dtype=np.int64)
@@ -197,7 +189,7 @@ def _pack_values(values: Floats, address: Number) -> Number:
         place[:] = -1
         for i in range(count):
             value = values[start + i]
-            sort, number = _AS_IS, bits_of(value)
+            sort, number = _AS_IS, np.int64(bits_of(value))
             for tried in range(_AS_IS):
                 fits, scaled = _number_of(value, tried)
                 if fits:
@@ -212,7 +204,7 @@ def _pack_values(values: Floats, address: Number) -> Number:
     return at - address
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _put_chunk(  # noqa: PLR0917 - numba has no keyword-only arguments
     at: Number, count: Number, sorts: Ints, numbers: Ints, least: Ints, most: Ints, place: Ints
 ) -> Number:
@@ -249,7 +241,7 @@ def _put_chunk(  # noqa: PLR0917 - numba has no keyword-only arguments
     return at + ((bit + 7) >> 3)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _unpack_values(address: Number, size: Number, values: Floats) -> Number:
     at = address
     sorts = np.empty(_SORTS, dtype=np.int64)
@@ -277,7 +269,7 @@ def _unpack_values(address: Number, size: Number, values: Floats) -> Number:
             k = min(_bits(tags, i * tag, tag), used - 1)
             if sorts[k] == _AS_IS:
                 word = _bits(at, bit, 32) | _bits(at, bit + 32, 32) << 32
-                values[start + i] = float_of(word)
+                values[start + i] = float_of(np.uint64(word))
                 bit += 64
             else:
                 number = least[k] + _bits(at, bit, width[k])

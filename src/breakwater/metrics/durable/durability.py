@@ -53,11 +53,19 @@ class Durability:
     """Keeps a store in a folder; `check` and `wait` are for whoever acknowledges.
 
     Making it locks the folder (FolderInUseError), fills the store (which must be empty) and opens
-    the log. `maintain` is to be called about once a second by one thread, and `close` at the end.
+    the log. What has left the retention by now is forgotten unless `forgets` is false, for somebody
+    who still needs it and calls the store's `catch_up` afterwards. `maintain` is to be called about
+    once a second by one thread, and `close` at the end.
     """
 
     def __init__(
-        self, store: SeriesStore, folder: Path, settings: MetricsSettings, clock: Clock
+        self,
+        store: SeriesStore,
+        folder: Path,
+        settings: MetricsSettings,
+        clock: Clock,
+        *,
+        forgets: bool = True,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock_fd = lock_folder(folder)
@@ -69,7 +77,7 @@ class Durability:
         self._is_ending = False
         try:
             files.mkdir(exist_ok=True)
-            recovered = recover(store, self._grid, clock.now_ms())
+            recovered = recover(store, self._grid, clock.now_ms() if forgets else 0)
         except OSError:
             os.close(self._lock_fd)
             raise

@@ -133,7 +133,7 @@ class WriteAheadLog:
         self._queued_bytes = 0
         self._position = self._durable = 0
         self._waiters: list[_Waiter] = []
-        self._is_urgent = self._is_closing = self._is_taking = False
+        self._is_urgent = self._is_closing = self._is_taking = self._has_gap = False
         self._failure = "the metrics log is not open yet"
         self._fd = -1
         self._number = self._segment_bytes = 0
@@ -169,9 +169,8 @@ class WriteAheadLog:
 
     def put(self, serials: Integers, slots: Integers | int, values: Floats) -> None:
         """Queue datapoints; all three columns are equally long, not empty and not changed later."""
-        if not self._is_taking or self._queued_bytes > 2 * MOST_WAITING_BYTES:
-            with self._changed:
-                self._not_durable += len(serials)
+        if not self._has_room():
+            self._leave_out(len(serials))
             return
         count = len(serials)
         if count >= _PACKED_FROM:
@@ -190,12 +189,14 @@ class WriteAheadLog:
 
     def stand(self, standing: Standing) -> None:
         """Queue where the normalisation of series stands; after the datapoints it belongs to."""
+        if not self._has_room():
+            self._leave_out(0)
+            return
         for parts in encode_standing(standing):
             with self._changed:
-                if self._is_taking and self._queued_bytes <= 2 * MOST_WAITING_BYTES:
-                    self._position += 1
-                    self._queued_bytes += sum(map(len, parts)) + _ENTRY_BYTES
-                    self._append(_Entry(Kind.STANDING, parts))
+                self._position += 1
+                self._queued_bytes += sum(map(len, parts)) + _ENTRY_BYTES
+                self._append(_Entry(Kind.STANDING, parts))
 
     def mark(self) -> Mark:
         """Begin a new segment here; raises NotDurableError while the log is failing."""
@@ -205,6 +206,7 @@ class WriteAheadLog:
                 raise NotDurableError(self._failure)
             self._append(_Entry(mark=mark))
             self._hurry()
+            self._has_gap = False
         return mark
 
     # The side of those who wait.
@@ -286,11 +288,12 @@ class WriteAheadLog:
             self._fd, self._number = segment.fd, segment.number
             self._segment_bytes = 0
             self._is_taking = True
+            self._has_gap = False
 
     def trust(self) -> None:
-        """What is on disk is complete again: acknowledge."""
+        """What is on disk is complete again: acknowledge, unless more was left out meanwhile."""
         with self._changed:
-            if self._is_taking:
+            if self._is_taking and not self._has_gap:
                 self._failure = ""
 
     def refuse(self, cause: str) -> None:
@@ -311,6 +314,18 @@ class WriteAheadLog:
             fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+    def _has_room(self) -> bool:
+        return self._is_taking and self._queued_bytes <= 2 * MOST_WAITING_BYTES
+
+    def _leave_out(self, points: int) -> None:
+        """Take nothing; what is written from now on is acknowledged only after a snapshot."""
+        with self._changed:
+            self._not_durable += points
+            self._has_gap = True
+            if not self._failure:
+                self._failure = f"{self._folder}: too much waits for the disk, which is too slow"
+                self._failures += 1
 
     def _append(self, entry: _Entry) -> None:
         self._queue.append(entry)

@@ -71,10 +71,14 @@ def recover(store: SeriesStore, grid: Grid, now_ms: int) -> Recovered:
         serials.add_all(image.serials, store.rows.handles(image.tags.rows))
     replay = _Replay(store, serials, problems)
     segments = [number for number in numbers(grid.folder, "log") if number >= first]
-    for position, number in enumerate(segments):
-        if position and number != segments[position - 1] + 1:
-            problems.append(f"log segments {segments[position - 1] + 1} to {number - 1} are gone")
+    problems += _gaps(segments, first)
+    for number in segments:
         replay.segment(grid, number)
+    if replay.refused:
+        problems.append(
+            f"{replay.refused} series of the log and their values are left out: max_series is "
+            f"{store.settings.max_series}"
+        )
     known = [first, *numbers(grid.folder, "log"), *numbers(grid.folder, "snapshot")]
     store.catch_up(now_ms)
     report = Recovery(
@@ -89,6 +93,22 @@ def recover(store: SeriesStore, grid: Grid, now_ms: int) -> Recovered:
     )
     files = {} if snapshot is None else snapshot.files
     return Recovered(report=report, files=files, next_number=max(known) + 1)
+
+
+def _gaps(segments: Sequence[int], snapshot: int) -> list[str]:
+    """What is missing between a snapshot (0 for none) and the log after it, and in the log.
+
+    A snapshot of number n begins with log segment n, the first log of a folder is number 1.
+    """
+    found = []
+    expected = max(snapshot, 1)
+    for number in segments:
+        if number != expected:
+            found.append(f"log segments {expected} to {number - 1} are gone")
+        expected = number + 1
+    if snapshot and not segments:
+        found.append(f"log segment {snapshot} and what came after it are gone")
+    return found
 
 
 def _best_snapshot(grid: Grid, problems: list[str]) -> Snapshot | None:
@@ -145,7 +165,7 @@ class _Replay:
         self._serials = serials
         self._problems = problems
         self._step_ms = store.settings.step_ms
-        self.datapoints = self.orphans = self.cut_bytes = self.read_bytes = 0
+        self.datapoints = self.orphans = self.cut_bytes = self.read_bytes = self.refused = 0
 
     def segment(self, grid: Grid, number: int) -> None:
         """Apply one segment up to its first bad record."""
@@ -197,6 +217,7 @@ class _Replay:
     ) -> None:
         handles = self._store.redefine(serials, last_slots, tags)
         has_room = handles >= 0  # datapoints of the others count as orphans
+        self.refused += len(handles) - int(has_room.sum())
         self._serials.add_all(serials[has_room], handles[has_room])
 
     def _put(self, put: Put) -> None:

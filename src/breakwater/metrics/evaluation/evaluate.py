@@ -119,7 +119,7 @@ class Evaluation:
 
     def read(self, expression: DataExpression | GroupBy) -> tuple[Plan, Array]:
         """The plan of the lines of a data expression, and their values."""
-        plan, values = self._reader.read(expression, self.window, self._deadline)
+        plan, values = self._reader.read(expression.selection, self.window, self._deadline)
         self._deadline.fetched(len(plan.rows), len(values), values.size)
         return plan, values
 

@@ -9,8 +9,9 @@ cut into stretches. The arithmetic is that of Netflix Atlas (its `Online*` algor
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from breakwater.compiled import loop
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -19,7 +20,7 @@ _TRUE = 1e-12
 _FAR = 15
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def delay(values: Floats, ring: Floats, state: Floats) -> None:
     """The point n points ago. State: position."""
     n = ring.shape[1]
@@ -33,7 +34,7 @@ def delay(values: Floats, ring: Floats, state: Floats) -> None:
         state[i, 0] = at
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def rolling_count(values: Floats, ring: Floats, state: Floats) -> None:
     """How many of the last n points are true. State: position, count."""
     n = ring.shape[1]
@@ -49,14 +50,14 @@ def rolling_count(values: Floats, ring: Floats, state: Floats) -> None:
         state[i, 0], state[i, 1] = at, count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _exponent(value: float) -> int:
     if value != value:  # noqa: PLR0124 - NaN is the one value unequal to itself
         return 1024
     return 0 if value == 0.0 else math.frexp(value)[1] - 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _ring_sum(ring: Floats) -> float:
     total = np.nan
     for value in ring:
@@ -65,7 +66,7 @@ def _ring_sum(ring: Floats) -> float:
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def rolling_sum(values: Floats, ring: Floats, state: Floats, least: int, is_mean: bool) -> None:  # noqa: FBT001 - numba has no keyword-only arguments
     """Sum or mean of the last n points where `least` of them have a value.
 
@@ -95,7 +96,7 @@ def rolling_sum(values: Floats, ring: Floats, state: Floats, least: int, is_mean
         state[i, 0], state[i, 1], state[i, 2] = at, total, count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def trend(values: Floats, ring: Floats, state: Floats) -> None:
     """Mean of the last n points, missing ones as 0. State: position, sum, missing, seen."""
     n = ring.shape[1]
@@ -118,7 +119,7 @@ def trend(values: Floats, ring: Floats, state: Floats) -> None:
         state[i, 0], state[i, 1], state[i, 2], state[i, 3] = at, total, missing, seen
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def rolling_extreme(values: Floats, ring: Floats, state: Floats, sign: float) -> None:
     """Least (sign 1) or greatest (sign -1) of the last n points, missing ones passed over.
 
@@ -146,7 +147,7 @@ def rolling_extreme(values: Floats, ring: Floats, state: Floats, sign: float) ->
         state[i, 0], state[i, 1], state[i, 2] = head, size, now
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _smooth(  # noqa: PLR0917 - numba has no keyword-only arguments
     state: Floats, at: int, value: float, training: int, alpha: float, beta: float
 ) -> float:
@@ -164,7 +165,7 @@ def _smooth(  # noqa: PLR0917 - numba has no keyword-only arguments
     return expected
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def des(values: Floats, state: Floats, training: int, alpha: float, beta: float) -> None:
     """What smoothing expected before it saw each point. State: seen, level, slope."""
     for i in range(values.shape[0]):
@@ -172,7 +173,7 @@ def des(values: Floats, state: Floats, training: int, alpha: float, beta: float)
             values[i, j] = _smooth(state[i], 0, values[i, j], training, alpha, beta)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def sdes(values: Floats, state: Floats, training: int, alpha: float, beta: float) -> None:
     """Two smoothings that take turns: one is used while the other is trained.
 
@@ -194,7 +195,7 @@ def sdes(values: Floats, state: Floats, training: int, alpha: float, beta: float
                 state[i, 2] = 1.0 - state[i, 2]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def integral(values: Floats, state: Floats) -> None:
     """The sum of all points so far. State: that sum, NaN before any."""
     for i in range(values.shape[0]):
@@ -207,7 +208,7 @@ def integral(values: Floats, state: Floats) -> None:
         state[i, 0] = total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def derivative(values: Floats, state: Floats) -> None:
     """The change from the point before. State: that point."""
     for i in range(values.shape[0]):
@@ -219,7 +220,7 @@ def derivative(values: Floats, state: Floats) -> None:
         state[i, 0] = before
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def cumulative_max(values: Floats, state: Floats) -> None:
     """The greatest of all points so far. State: that point, NaN before any."""
     for i in range(values.shape[0]):
@@ -232,7 +233,7 @@ def cumulative_max(values: Floats, state: Floats) -> None:
         state[i, 0] = most
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def summarise(values: Floats, rows: Ints, stats: Floats) -> None:
     """Count, least, greatest, last, total and whether ever true, [rows, 6], point by point."""
     for i in range(values.shape[0]):
@@ -248,7 +249,7 @@ def summarise(values: Floats, rows: Ints, stats: Floats) -> None:
                 into[5] = 1.0 if abs(value) >= _TRUE else into[5]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def fold_intervals(values: Floats, rows: Ints, owners: Ints, folds: Floats) -> None:
     """Count, least, greatest and total of each interval, [rows, intervals, 4], point by point."""
     for i in range(values.shape[0]):

@@ -5,7 +5,7 @@ They can be written, printed and normalised; a metrics engine holds no events to
 
 import msgspec
 
-from breakwater.metrics.language.expressions import keys_text
+from breakwater.metrics.selection.escapes import keys_text
 from breakwater.metrics.selection.query import Query
 
 

@@ -10,9 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from breakwater.metrics.language.durations import duration_text
+from breakwater.metrics.grid.durations import duration_text
 from breakwater.metrics.language.expressions import (
-    DEFAULT_CONSOLIDATION,
     Aggregate,
     All,
     Binary,
@@ -54,6 +53,7 @@ from breakwater.metrics.selection.query import (
     Query,
     Regex,
 )
+from breakwater.metrics.selection.selection import DEFAULT_CONSOLIDATION
 
 _FOLDS: Final = {
     "sum": "the sum",

@@ -5,16 +5,16 @@ the canonical program, `grouping` the keys that tell the lines of the result apa
 """
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Self
 
 import msgspec
 
 from breakwater.metrics.errors import QueryValueError
-from breakwater.metrics.language.durations import duration_text
-from breakwater.metrics.selection.escapes import escape, number_text
+from breakwater.metrics.grid.durations import duration_text
+from breakwater.metrics.selection.escapes import keys_text, number_text
 from breakwater.metrics.selection.query import Query
-
-DEFAULT_CONSOLIDATION = {"sum": "avg", "count": "avg", "min": "min", "max": "max", "all": "sum"}
+from breakwater.metrics.selection.selection import DEFAULT_CONSOLIDATION, Selection
 
 Rewrite = Callable[["Expression"], "Expression | None"]
 
@@ -54,7 +54,7 @@ class Expression(msgspec.Struct, frozen=True):
                 yield from value.parts()
 
 
-class DataExpression(Expression, frozen=True):
+class DataExpression(Expression, frozen=True, dict=True):
     """What is read from the store."""
 
     query: Query
@@ -71,13 +71,19 @@ class DataExpression(Expression, frozen=True):
         """How datapoints become one when the query's step is longer than the store's."""
         return self.consolidation or DEFAULT_CONSOLIDATION[self.kind]
 
+    @cached_property
+    def selection(self) -> Selection:
+        """What is read, for those who know no language; made once."""
+        return Selection(
+            query=self.query,
+            kind=self.kind,
+            consolidated_by=self.consolidated_by,
+            offset_ms=self.offset_ms,
+        )
+
     def text(self) -> str:
         """The canonical program."""
-        by = self.consolidated_by
-        suffix = "" if by == DEFAULT_CONSOLIDATION[self.kind] else f",:cf-{by}"
-        if self.offset_ms:
-            suffix += f",{duration_text(self.offset_ms)},:offset"
-        return f"{self.query.text()},:{self.kind}{suffix}"
+        return self.selection.text()
 
     def with_offset(self, offset_ms: int) -> Self:
         """The same data, so much earlier; replaces an earlier offset."""
@@ -112,15 +118,20 @@ class Aggregate(DataExpression, frozen=True):
         return f"{self.function}({self.query.label()}){self.label_suffix()}"
 
 
-class GroupBy(Expression, frozen=True):
+class GroupBy(Expression, frozen=True, dict=True):
     """An aggregate for each combination of the values of `keys`."""
 
     inner: Aggregate
     keys: tuple[str, ...]
 
+    @cached_property
+    def selection(self) -> Selection:
+        """What is read, for those who know no language; made once."""
+        return msgspec.structs.replace(self.inner.selection, keys=self.keys)
+
     def text(self) -> str:
         """The canonical program."""
-        return f"{self.inner.text()},{keys_text(self.keys)},:by"
+        return self.selection.text()
 
     @property
     def grouping(self) -> tuple[str, ...]:
@@ -239,11 +250,6 @@ class Percentiles(Expression, frozen=True):
     def grouping(self) -> tuple[str, ...]:
         """The user's keys and `percentile`."""
         return self.inner.keys
-
-
-def keys_text(keys: tuple[str, ...]) -> str:
-    """A list of keys as the language writes it."""
-    return f"(,{','.join(escape(key) for key in keys)},)"
 
 
 def check_subset(keys: tuple[str, ...], of: tuple[str, ...]) -> None:

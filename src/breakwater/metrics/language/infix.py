@@ -9,9 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from breakwater.metrics.language.durations import duration_text
+from breakwater.metrics.grid.durations import duration_text
 from breakwater.metrics.language.expressions import (
-    DEFAULT_CONSOLIDATION,
     Aggregate,
     All,
     Binary,
@@ -49,6 +48,7 @@ from breakwater.metrics.selection.query import (
     Query,
     Regex,
 )
+from breakwater.metrics.selection.selection import DEFAULT_CONSOLIDATION
 
 _OPERATORS: Final = {
     "or": ("or", 1),

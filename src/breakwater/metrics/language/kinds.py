@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from breakwater.metrics.errors import InvalidTimeError
-from breakwater.metrics.language.durations import parse_duration
+from breakwater.metrics.grid.durations import parse_duration
 from breakwater.metrics.language.expressions import (
     Aggregate,
     All,

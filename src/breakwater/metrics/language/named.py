@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from breakwater.metrics.language.durations import duration_text
-from breakwater.metrics.language.expressions import Expression, keys_text
+from breakwater.metrics.grid.durations import duration_text
+from breakwater.metrics.language.expressions import Expression
+from breakwater.metrics.selection.escapes import keys_text
 from breakwater.metrics.selection.query import Query
 
 

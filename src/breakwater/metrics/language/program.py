@@ -1,7 +1,7 @@
 """From the text of a program to the expressions it asks for."""
 
 from breakwater.metrics.errors import QuerySyntaxError, QueryValueError
-from breakwater.metrics.language.durations import parse_duration
+from breakwater.metrics.grid.durations import parse_duration
 from breakwater.metrics.language.events import EventExpression
 from breakwater.metrics.language.kinds import KINDS, NO_MATCH, Item, name_of
 from breakwater.metrics.language.machine import Machine

@@ -11,7 +11,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from breakwater.metrics.errors import InvalidTimeError
-from breakwater.metrics.language.durations import parse_duration
+from breakwater.metrics.grid.durations import parse_duration
 
 _RELATIVE: Final = re.compile(r"(now|epoch|gs|ge|s|e)(?:([-+])(.+))?")
 _ABSOLUTE: Final = re.compile(

@@ -1,6 +1,6 @@
 """Expressions around one other expression that keep its grouping: renaming, state, statistics."""
 
-from breakwater.metrics.language.durations import iso_text
+from breakwater.metrics.grid.durations import iso_text
 from breakwater.metrics.language.expressions import DataExpression, Expression
 from breakwater.metrics.selection.escapes import escape, number_text
 

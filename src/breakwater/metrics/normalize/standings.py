@@ -168,7 +168,7 @@ class Standings:
 
     def targets(self, handles: Ints) -> Ints:
         """The handles with lent ones replaced by what they stand for, -1 where that is over."""
-        is_lent = (handles >> LENT_BIT) & 1 == 1
+        is_lent = (handles >= 0) & ((handles >> LENT_BIT) & 1 == 1)  # -1 has every bit
         if not is_lent.any():
             return handles
         found = handles.copy()

@@ -12,9 +12,9 @@ counts references to arrays in a tuple at every call, hence the many arguments.
 # ruff: noqa: PLR0913, PLR0917 - see above
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from breakwater.compiled import loop
 from breakwater.metrics.normalize.outcomes import (
     AHEAD,
     COUNTS,
@@ -50,7 +50,7 @@ _OPS = np.array([REPLACE, REPLACE, MAXIMUM, ADD, MAXIMUM])
 """How a value joins its slot, by kind of meter."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _emit(
     out: Ints, settled: Floats, counts: Ints, handle: int, slot: int, value: float, op: int
 ) -> None:
@@ -66,7 +66,7 @@ def _emit(
     counts[SETTLED] = n + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _begin(
     out: Ints,
     settled: Floats,
@@ -87,7 +87,7 @@ def _begin(
     return value * (into / step)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _go_on(
     out: Ints,
     settled: Floats,
@@ -114,7 +114,7 @@ def _go_on(
     return value * (into / step) if into else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _rate(
     out: Ints,
     settled: Floats,
@@ -139,7 +139,7 @@ def _rate(
     return _begin(out, settled, counts, handle, stamp, value, step, op)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _stay(
     out: Ints,
     settled: Floats,
@@ -161,7 +161,7 @@ def _stay(
         counts[PASSED_OVER] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _growth(counts: Ints, former_ms: int, former: float, stamp: int, value: float) -> float:
     """Growth a second of a total that was `former`; 0 when it fell."""
     growth = value - former
@@ -171,7 +171,7 @@ def _growth(counts: Ints, former_ms: int, former: float, stamp: int, value: floa
     return growth / seconds if seconds > 0.0 and growth > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _remember(
     out: Ints,
     settled: Floats,
@@ -213,7 +213,7 @@ def _remember(
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _fold(
     out: Ints,
     settled: Floats,
@@ -233,7 +233,7 @@ def _fold(
     return max(newest_ms, slot * step)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _roll_up(
     out: Ints,
     settled: Floats,
@@ -263,14 +263,14 @@ def _roll_up(
             memory[LAST_MS] = stamp
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _move(moved: Ints, counts: Ints, row: int) -> None:
     """Have the standing of a row logged."""
     moved[counts[MOVED]] = row
     counts[MOVED] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _target(handle: int, lent_for: Ints) -> int:
     """The handle of the series behind a lent one; -1 when it was lent to another since."""
     source, generation = handle & ROW_MASK, (handle >> ROW_BITS) % LENT_GENERATIONS
@@ -279,7 +279,7 @@ def _target(handle: int, lent_for: Ints) -> int:
     return int(lent_for[source, TARGET])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _take_place(row: int, places: NDArray[np.int32], free: NDArray[np.int32], counts: Ints) -> int:
     """A place for more than a stamp; 0 when none is left."""
     if counts[FREE]:
@@ -288,7 +288,7 @@ def _take_place(row: int, places: NDArray[np.int32], free: NDArray[np.int32], co
     return int(places[row])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _reason(stamp: int, value: float, furthest_ms: int) -> int:
     """Why an update of a series has no place in time; -1 when it has."""
     if stamp > furthest_ms:
@@ -300,7 +300,7 @@ def _reason(stamp: int, value: float, furthest_ms: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def settle(  # noqa: C901, PLR0912, PLR0915 - the one pass over memory
     start: int,
     handles: Ints,

@@ -1,4 +1,4 @@
-"""Which rows a data expression reads and which line each row belongs to.
+"""Which rows a selection reads and which line each row belongs to.
 
 A plan depends on the index only, so it is kept and used again while no series that matters came
 or went. A few new series are checked one by one against the query; when there are many, the rows
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from breakwater.metrics.errors import QueryLimitError
-from breakwater.metrics.language.expressions import All, DataExpression, GroupBy
 from breakwater.metrics.selection.query import Equal, Query
+from breakwater.metrics.selection.selection import Selection
 from breakwater.metrics.series.index import Check, Idents, TagIndex, go_on
 from breakwater.metrics.series.pairs import bitmap_of
 from breakwater.metrics.series.rows import Rows
@@ -71,22 +71,22 @@ class Planner:
         self._lock = threading.Lock()
         self._kept: OrderedDict[_Identity, _Kept] = OrderedDict()
 
-    def plan(self, expression: DataExpression | GroupBy, check: Check = go_on) -> Plan:
-        """Rows and lines of a data expression; what `check` raises ends the search for them.
+    def plan(self, selection: Selection, check: Check = go_on) -> Plan:
+        """Rows and lines of a selection; what `check` raises ends the search for them.
 
         Raises QueryLimitError for too many lines; percentile buckets are not lines of an answer,
         so a grouping by them may have as many for each line.
         """
-        kept_plan = self.at_hand(expression)
+        kept_plan = self.at_hand(selection)
         if kept_plan is not None:
             return kept_plan
-        data, keys, identity = _identity(expression)
+        identity = _identity(selection)
         position = self._index.position
-        found = self._index.rows_of(data.query, check)
+        found = self._index.rows_of(selection.query, check)
         plan = self._unmoved(identity, found, position)
         if plan is not None:
             return plan
-        plan = self._make(data, keys, found)
+        plan = self._make(selection, found)
         with self._lock:
             replaced = self._kept.pop(identity, None)
             self._kept[identity] = _Kept(plan, position)
@@ -96,12 +96,12 @@ class Planner:
                 self._rows_kept -= len(dropped.plan.rows)
         return plan
 
-    def at_hand(self, expression: DataExpression | GroupBy) -> Plan | None:
+    def at_hand(self, selection: Selection) -> Plan | None:
         """The plan if it is remembered and still holds; found in microseconds."""
-        data, _, identity = _identity(expression)
+        identity = _identity(selection)
         with self._lock:
             kept = self._kept.get(identity)
-            if kept is None or not self._is_current(kept, data.query):
+            if kept is None or not self._is_current(kept, selection.query):
                 return None
             self._kept.move_to_end(identity)
             return kept.plan
@@ -134,7 +134,7 @@ class Planner:
             kept.position = max(kept.position, position)
         return kept.plan
 
-    def _make(self, data: DataExpression, keys: tuple[str, ...], found: BitMap) -> Plan:
+    def _make(self, selection: Selection, found: BitMap) -> Plan:
         index = self._index
         found = found.copy()  # it may be the index's own, which the writer changes
         rows = np.array(found.to_array(), dtype=np.int64)
@@ -144,15 +144,15 @@ class Planner:
             by_row = np.zeros(int(rows[-1]) + 1, dtype=np.bool_)
             by_row[np.array(gauges.to_array(), dtype=np.int64)] = True
             is_gauge = by_row[rows]
-        if isinstance(data, All):
+        if selection.keeps_series:
             check_lines(len(rows), self._max_lines)
             tags = [index.tags_of(row) for row in rows]
             labels = [tags_label(each) for each in tags]
             return Plan(rows, np.arange(len(rows)), is_gauge, tags, labels)
-        exact = data.query.exact_tags()
-        if not keys:
+        exact = selection.query.exact_tags()
+        if not selection.keys:
             return Plan(rows, np.zeros(len(rows), dtype=np.int64), is_gauge, [exact], [""])
-        return self._grouped(rows, is_gauge, exact, keys)
+        return self._grouped(rows, is_gauge, exact, selection.keys)
 
     def _grouped(
         self, rows: Rows, is_gauge: NDArray[np.bool_], exact: dict[str, str], keys: tuple[str, ...]
@@ -181,13 +181,9 @@ class Planner:
         )
 
 
-def _identity(
-    expression: DataExpression | GroupBy,
-) -> tuple[DataExpression, tuple[str, ...], _Identity]:
-    """What is read, the keys it is grouped by, and what tells its plan from others."""
-    keys = expression.keys if isinstance(expression, GroupBy) else ()
-    data = expression.inner if isinstance(expression, GroupBy) else expression
-    return data, keys, (data.query, keys, isinstance(data, All))
+def _identity(selection: Selection) -> _Identity:
+    """What tells the plan of a selection from others."""
+    return selection.query, selection.keys or (), selection.keeps_series
 
 
 def _reads_any(plan: Plan, rows: Rows) -> bool:

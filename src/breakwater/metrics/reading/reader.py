@@ -1,4 +1,4 @@
-"""From a data expression to values: reads the store, folds rows into lines, consolidates.
+"""From a selection to values: reads the store, folds rows into lines, consolidates.
 
 A query's step may be a multiple of the store's. Sums and counts are folded over series first and
 over time second, which reads every datapoint once; a minimum of maxima and its like have to be
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from breakwater.metrics.deadline import Deadline
 from breakwater.metrics.errors import QueryLimitError
 from breakwater.metrics.grid.window import Window
-from breakwater.metrics.language.expressions import All, DataExpression, GroupBy
 from breakwater.metrics.reading.plan import Plan, Planner
+from breakwater.metrics.selection.selection import Selection
 from breakwater.metrics.settings import MetricsSettings
 from breakwater.metrics.store.blocks import Directory, load_kernels
 from breakwater.metrics.store.parallel import fold
@@ -49,26 +49,23 @@ class Stored(Protocol):
 
 
 class Reader:
-    """Reads data expressions from one store."""
+    """Reads selections from one store."""
 
     def __init__(self, store: Stored, planner: Planner) -> None:
         self._store = store
         self._planner = planner
         self._settings = store.settings
 
-    def read(
-        self, expression: DataExpression | GroupBy, window: Window, deadline: Deadline
-    ) -> tuple[Plan, Array]:
+    def read(self, selection: Selection, window: Window, deadline: Deadline) -> tuple[Plan, Array]:
         """The plan of the lines and their values, float64 [lines, points]."""
-        plan = self._planner.plan(expression, deadline.check)
+        plan = self._planner.plan(selection, deadline.check)
         watcher = self._store.watcher
         if watcher is not None and (text := watcher.notice(plan.rows)):
             deadline.notice(text)
-        data = expression.inner if isinstance(expression, GroupBy) else expression
-        is_buckets = isinstance(expression, GroupBy) and "percentile" in expression.keys
+        is_buckets = "percentile" in (selection.keys or ())
         self._check_size(plan, window, "bucket counts" if is_buckets else "datapoints")
-        shifted = window.shifted(data.offset_ms)
-        return plan, self._values(data, plan, shifted, deadline)
+        shifted = window.shifted(selection.offset_ms)
+        return plan, self._values(selection, plan, shifted, deadline)
 
     def _check_size(self, plan: Plan, window: Window, what: str) -> None:
         asked = len(plan.rows) * window.points * window.multiple
@@ -85,10 +82,10 @@ class Reader:
             raise QueryLimitError("values of lines before consolidation", folded, _MOST_FOLDED)
 
     def _values(
-        self, data: DataExpression, plan: Plan, window: Window, deadline: Deadline
+        self, selection: Selection, plan: Plan, window: Window, deadline: Deadline
     ) -> Array:
-        kind, by = data.kind, data.consolidated_by
-        if isinstance(data, All):
+        kind, by = selection.kind, selection.consolidated_by
+        if selection.keeps_series:
             values = self._gathered(plan, slice(None), window, deadline)
             return consolidated(values, window.multiple, by, plan.is_gauge)
         if window.multiple == 1 or by == kind:

@@ -1,7 +1,8 @@
-r"""Text of the stack language: `\uXXXX` escapes, and numbers as the language prints them."""
+r"""Text of the stack language: `\uXXXX` escapes; numbers and lists as the language prints them."""
 
 import math
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -36,6 +37,11 @@ def escape(text: str) -> str:
 
 def _code(character: str) -> str:
     return f"\\u{ord(character):04x}"
+
+
+def keys_text(keys: Iterable[str]) -> str:
+    """A list of keys as the language writes it."""
+    return f"(,{','.join(escape(key) for key in keys)},)"
 
 
 def number_text(value: float) -> str:

@@ -1,15 +1,14 @@
 """The loops of the writer, compiled by numba: rows found by their tags, datapoints put in place.
 
-As in `kernels`, compilation is cached on disk beside this file and `warm_up` pays for it before
-the first datapoint does. Every loop releases the GIL; only the writer runs them.
+`warm_up` pays for compilation before the first datapoint does. Only the writer runs them.
 """
 
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from breakwater.compiled import inlined, loop
 from breakwater.metrics.series.kinds import ADD, FILL, MAXIMUM
 from breakwater.metrics.series.rows import ROW_BITS, ROW_MASK
 
@@ -27,7 +26,7 @@ KEPT_OUT: Final = 5
 """Places in the counts of `fold_points`."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@inlined
 def _place_of(line: Idents, mask: int) -> Any:  # Any: a number of numba's own type
     """Where the search for a line of pair ids begins; every bit of each id has its part in it."""
     mixed = np.uint64(0x9E3779B97F4A7C15)
@@ -40,7 +39,7 @@ def _place_of(line: Idents, mask: int) -> Any:  # Any: a number of numba's own t
     return np.int64(mixed & np.uint64(mask))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def enter_rows(lines: Idents, fresh: Ints, table: Idents, places: Idents, found: Ints) -> int:
     """Find the row of each line of pair ids; a line that has none takes the next of `fresh`.
 
@@ -78,7 +77,7 @@ def enter_rows(lines: Idents, fresh: Ints, table: Idents, places: Idents, found:
     return used
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def place_rows(rows: Ints, table: Idents, places: Idents) -> None:
     """Enter rows whose lines are in the table already, and are all different."""
     mask = places.size - 1
@@ -89,7 +88,7 @@ def place_rows(rows: Ints, table: Idents, places: Idents) -> None:
         places[place] = rows[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def forget_rows(rows: Ints, table: Idents, places: Idents) -> None:
     """Take rows out and clear their lines; what lay behind them moves up, so no gaps remain."""
     mask = places.size - 1
@@ -113,7 +112,7 @@ def forget_rows(rows: Ints, table: Idents, places: Idents) -> None:
         table[rows[i]] = -1
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@inlined
 def _joined(value: float, held: float, op: int) -> float:
     """What a slot holds after a value, NaN when it keeps what it has."""
     if np.isnan(held):
@@ -125,7 +124,7 @@ def _joined(value: float, held: float, op: int) -> float:
     return np.nan if op == FILL else value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def fold_points(  # noqa: PLR0917 - numba has no keyword-only arguments
     points: tuple[Ints, Ints, Floats, Bytes],
     rows: tuple[Idents, Idents, Ints],

@@ -1,7 +1,6 @@
 """The loops that read datapoints, compiled by numba.
 
-Compilation is cached on disk beside this file, so it is paid once a machine; `warm_up` pays it
-before the first query does. Every loop releases the GIL. Inner loops have no branches, so that
+`warm_up` pays for compilation before the first query does. Inner loops have no branches, so that
 they run at the speed of memory: a group-by sum of 1 M series x 60 slots reads its 480 MB in about
 the time an array copy takes (benchmarks/metrics_engine.py).
 """
@@ -9,10 +8,9 @@ the time an array copy takes (benchmarks/metrics_engine.py).
 from math import isnan
 
 import numpy as np
-from numba import carray, njit  # type: ignore[attr-defined] # numba exports it
 from numpy.typing import NDArray
 
-from breakwater.metrics.store.addresses import Number, float_pointer, load_number, prefetch
+from breakwater.compiled import Number, address_of, floats_at, load_number, loop, prefetch
 from breakwater.metrics.store.packing import EMPTY, unpack_row
 from breakwater.metrics.store.spans import (
     ADD,
@@ -38,11 +36,11 @@ _SPARSE = 4
 _AHEAD = 8
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _combine(how: int, source: int, is_whole: bool, line: int, size: int) -> None:  # noqa: FBT001
     """Fold values at one address into a line at another; NaN there is a slot that saw none yet."""
-    values = carray(float_pointer(source), (size,))
-    into = carray(float_pointer(line), (size,))
+    values = floats_at(source, size)
+    into = floats_at(line, size)
     if how == ADD and is_whole:
         for j in range(size):
             into[j] = _or_zero(into[j]) + values[j]
@@ -61,7 +59,7 @@ def _combine(how: int, source: int, is_whole: bool, line: int, size: int) -> Non
         _combine_extremes(how, values, into)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _combine_extremes(how: int, values: Floats, into: Floats) -> None:
     """Lower each least value, or raise each greatest, to these values."""
     if how == LEAST:
@@ -74,12 +72,12 @@ def _combine_extremes(how: int, values: Floats, into: Floats) -> None:
             into[j] = old if old >= value or isnan(value) else value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _or_zero(value: float) -> float:
     return 0.0 if isnan(value) else value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _place(data: int, offsets: int, bases: int, shift: int, row: int) -> Number:
     """Where a packed row begins; 0 when it holds no value."""
     offset = load_number(offsets + 2 * row) & EMPTY
@@ -88,7 +86,7 @@ def _place(data: int, offsets: int, bases: int, shift: int, row: int) -> Number:
     return data + load_number(bases + 8 * (row >> shift)) + offset
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def fold_spans(  # noqa: PLR0917 - numba has no keyword-only arguments
     how: int, spans: Ints, rows: Ints, lines: Ints, first: int, last: int, origin: int, out: Floats
 ) -> None:
@@ -103,9 +101,9 @@ def fold_spans(  # noqa: PLR0917 - numba has no keyword-only arguments
     for s in range(spans.shape[0]):
         widest = max(widest, spans[s, STRIDE])
     room = np.empty(3 * widest)
-    spare = room.ctypes.data
+    spare = address_of(room)
     values = spare + 16 * widest
-    points, target = out.shape[1], out.ctypes.data
+    points, target = out.shape[1], address_of(out)
     count = rows.size
     is_sparse = count > 0 and rows[count - 1] - rows[0] > _SPARSE * count
     for s in range(spans.shape[0]):
@@ -139,7 +137,7 @@ def fold_spans(  # noqa: PLR0917 - numba has no keyword-only arguments
     room[0] = 0.0  # it is in use up to here, though only by its address
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def consolidate(  # noqa: PLR0917 - numba has no keyword-only arguments
     values: Floats,
     multiple: int,
@@ -174,7 +172,7 @@ def consolidate(  # noqa: PLR0917 - numba has no keyword-only arguments
             out[i, j] = folded
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def percentile_points(counts: Floats, bounds: Floats, percents: Floats, out: Floats) -> None:
     """Percentiles of bucket counts by linear interpolation inside a bucket.
 

@@ -25,18 +25,18 @@ from math import isnan
 from typing import Final
 
 import numpy as np
-from numba import carray, njit  # type: ignore[attr-defined] # numba exports it
 from numpy.typing import NDArray
 
-from breakwater.metrics.store.addresses import (
+from breakwater.compiled import (
     Number,
     bit_length,
     bits_of,
     float_of,
-    float_pointer,
+    floats_at,
     load_number,
     load_word,
-    number_pointer,
+    loop,
+    numbers_at,
     ones_in,
     store_word,
     trailing_zeros,
@@ -78,7 +78,7 @@ def group_shift(slots: int) -> int:
     return shift
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def pack_rows(  # noqa: PLR0917 - numba has no keyword-only arguments
     rows: Floats,
     address: Number,
@@ -106,7 +106,7 @@ def pack_rows(  # noqa: PLR0917 - numba has no keyword-only arguments
     return at - address
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _pack_row(row: Floats, kept: Floats, numbers: Ints, start: Number) -> Number:
     """Pack a row at an address; returns where it ends, `start` itself when it has no value."""
     count = _keep_values(row, kept)
@@ -133,7 +133,7 @@ def _pack_row(row: Floats, kept: Floats, numbers: Ints, start: Number) -> Number
     return _store_numbers(at, numbers, base, 0, count, width)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _keep_values(row: Floats, kept: Floats) -> Number:
     """The values of a row without its gaps; returns how many there are."""
     count = 0
@@ -143,7 +143,7 @@ def _keep_values(row: Floats, kept: Floats) -> Number:
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _find_numbers(kept: Floats, count: Number, numbers: Ints) -> tuple[Number, Number]:
     """The divisor and the numbers of values, or their bits, and how far those were shifted."""
     place = _find_divisor(kept, count, numbers)
@@ -151,7 +151,7 @@ def _find_numbers(kept: Floats, count: Number, numbers: Ints) -> tuple[Number, N
         return place, 0
     ones = np.uint64(0)
     for j in range(count):
-        numbers[j] = bits_of(kept[j])
+        numbers[j] = np.int64(bits_of(kept[j]))
         ones |= np.uint64(numbers[j])
     shift = min(trailing_zeros(ones), 63)
     for j in range(count):
@@ -159,7 +159,7 @@ def _find_numbers(kept: Floats, count: Number, numbers: Ints) -> tuple[Number, N
     return BY_BITS, shift
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _find_divisor(kept: Floats, count: Number, numbers: Ints) -> Number:
     """The first divisor all values fit, with their numbers; -1 when there is none."""
     for place in range(DIVISORS.size):
@@ -180,7 +180,7 @@ def _find_divisor(kept: Floats, count: Number, numbers: Ints) -> Number:
     return -1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _find_width(
     numbers: Ints,
     count: Number,
@@ -202,7 +202,7 @@ def _find_width(
     return width, least, 0, 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _size_of(number: Number) -> Number:
     """Bytes of a signed number: 0 to 6, or 8."""
     if number == 0:
@@ -211,7 +211,7 @@ def _size_of(number: Number) -> Number:
     return 8 if size == _EIGHT_BYTES else size
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _store_head(at: Number, word: Number, base: Number, growth: Number) -> Number:
     """Lay down what comes first; returns where it ends."""
     size = _size_of(base)
@@ -226,7 +226,7 @@ def _store_head(at: Number, word: Number, base: Number, growth: Number) -> Numbe
     return at
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _store_mask(at: Number, row: Floats) -> Number:
     """Lay down which slots have a value; returns where the mask ends."""
     for first in range(0, row.size, 8):
@@ -238,15 +238,15 @@ def _store_mask(at: Number, row: Floats) -> Number:
     return at
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _store_values(at: Number, kept: Floats, count: Number) -> Number:
     """Lay down values as they are; returns where they end."""
     for j in range(count):
-        store_word(at + 8 * j, np.uint64(bits_of(kept[j])))
+        store_word(at + 8 * j, bits_of(kept[j]))
     return at + 8 * count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _store_numbers(  # noqa: PLR0917 - numba has no keyword-only arguments
     at: Number, numbers: Ints, base: Number, first: Number, count: Number, width: Number
 ) -> Number:
@@ -263,7 +263,7 @@ def _store_numbers(  # noqa: PLR0917 - numba has no keyword-only arguments
     return stop
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def unpack_row(  # noqa: PLR0917 - numba has no keyword-only arguments
     address: Number, slots: Number, first: Number, last: Number, room: Number, values: Number
 ) -> Number:
@@ -291,16 +291,16 @@ def unpack_row(  # noqa: PLR0917 - numba has no keyword-only arguments
     at += (slots + 7) >> 3
     before, until, spare = _counted(mask, first), _counted(mask, last), room + 8 * slots
     _load_row((at, word, base, growth, shift), before, until, room, spare)
-    into = carray(float_pointer(values), (last - first,))
+    into = floats_at(values, last - first)
     for j in range(last - first):
         there = load_number(mask + ((first + j) >> 3)) >> ((first + j) & 7) & 1
-        value = float_of(load_number(spare))
+        value = float_of(load_word(spare))
         into[j] = value if there else np.nan
         spare += 8 * there
     return False
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _signed(address: Number, size: Number) -> Number:
     """A signed number of so many bytes."""
     if size == 0:
@@ -309,7 +309,7 @@ def _signed(address: Number, size: Number) -> Number:
     return np.int64(word) >> (64 - 8 * size)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _counted(mask: Number, last: Number) -> Number:
     """How many of the slots [0, last) have a value."""
     count = 0
@@ -321,7 +321,7 @@ def _counted(mask: Number, last: Number) -> Number:
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _load_row(
     row: tuple[Number, Number, Number, Number, Number],
     first: Number,
@@ -335,20 +335,20 @@ def _load_row(
     """
     address, word, base, growth, shift = row
     head, width, count = word & 31, word >> 5 & 63, last - first
-    into = carray(float_pointer(values), (count,))
+    into = floats_at(values, count)
     if head == _AS_IS:
         for j in range(count):
-            into[j] = float_of(load_number(address + 8 * (first + j)))
+            into[j] = float_of(load_word(address + 8 * (first + j)))
         return
     if word & _IS_DELTA:
-        _load_growing(address, width, base, growth, carray(number_pointer(room), (last,)))
+        _load_growing(address, width, base, growth, numbers_at(room, last))
         room += 8 * first
     else:
-        _load_numbers(address, width, base, first, carray(number_pointer(room), (count,)))
-    numbers = carray(number_pointer(room), (count,))
+        _load_numbers(address, width, base, first, numbers_at(room, count))
+    numbers = numbers_at(room, count)
     if head == BY_BITS:
         for j in range(count):
-            into[j] = float_of(numbers[j] << shift)
+            into[j] = float_of(np.uint64(numbers[j] << shift))
         return
     divisor = DIVISORS[head]
     if divisor == 1.0:
@@ -359,7 +359,7 @@ def _load_row(
             into[j] = numbers[j] / divisor
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _load_numbers(
     address: Number, width: Number, base: Number, first: Number, numbers: Ints
 ) -> None:
@@ -372,7 +372,7 @@ def _load_numbers(
         bit += width
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def _load_growing(
     address: Number, width: Number, base: Number, growth: Number, numbers: Ints
 ) -> None:
@@ -387,7 +387,7 @@ def _load_growing(
         bit += width
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def split_rows(rows: Floats, sorts: NDArray[np.uint16], numbers: Ints, counts: Ints) -> None:
     """What rows [n, slots] are kept by on disk: the sort of each, and the numbers of its values.
 
@@ -403,7 +403,7 @@ def split_rows(rows: Floats, sorts: NDArray[np.uint16], numbers: Ints, counts: I
         sorts[i] = BY_BITS if place < 0 else place
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def take_numbers(numbers: Ints, counts: Ints, rows: Ints, firsts: Ints, steps: Ints) -> None:
     """The first number of each of some rows, and the step to each further one, row by row."""
     at = 0
@@ -415,7 +415,7 @@ def take_numbers(numbers: Ints, counts: Ints, rows: Ints, firsts: Ints, steps: I
             at += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def put_numbers(  # noqa: PLR0917 - numba has no keyword-only arguments
     rows: Ints, divisor: float, firsts: Ints, steps: Ints, there: NDArray[np.bool_], values: Floats
 ) -> None:

@@ -211,6 +211,17 @@ class SeriesStore:
         self.dropped.clear()
         self.writes = self.datapoints = self.new_series = self.retired_series = self.kept_out = 0
 
+    def settle(self, now_ms: int, slots: int) -> bool:
+        """Before `catch_up`: whether that would forget any of what took writes till the end.
+
+        If so nothing of it takes writes any more, nor do the `slots` grid points behind it.
+        """
+        behind, now = -(-slots // self._slots), self._slot_of(now_ms) // self._slots
+        if self._newest < 0 or now - self._ring < self._newest - 2 - behind:
+            return False
+        self._advance(min(now, self._newest + min(2 + behind, self._ring - 1)))
+        return True
+
     def image(self) -> StoreImage:
         """What there is now; the caller holds `mutex`. About 100 ns a series, blocks not copied.
 

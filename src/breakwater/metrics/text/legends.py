@@ -14,8 +14,9 @@ import numpy as np
 import re2
 from numpy.typing import NDArray
 
-from breakwater.metrics.language.durations import duration_text
-from breakwater.metrics.language.expressions import DataExpression, Expression
+from breakwater.metrics.grid.durations import duration_text
+from breakwater.metrics.language.expressions import DataExpression, Expression, GroupBy
+from breakwater.metrics.language.infix import infix
 from breakwater.metrics.language.named import NamedRewrite
 from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.language.variables import filled
@@ -45,13 +46,12 @@ def short_legends(expressions: tuple[Styled, ...]) -> tuple[Styled, ...]:
 
     Grouped lines are named by the values they are grouped by, others by their name or by the
     values their queries do not share. Where that would name two expressions alike, more values
-    are added; where that does not help, an ungrouped one keeps the whole expression.
+    are added; where that does not help, or there are none, an ungrouped one is named by what it
+    reads or by its formula.
     """
     pairs = {at: _pairs_of(each.inner) for at, each in enumerate(expressions)}
     pairs = {at: found for at, found in pairs.items() if found}
-    if not pairs:
-        return expressions
-    shared = frozenset.intersection(*pairs.values())
+    shared = frozenset.intersection(*pairs.values()) if pairs else frozenset()
     short, long = (
         {
             at: _short_text(expressions[at], found, shared, is_long=is_long)
@@ -63,8 +63,8 @@ def short_legends(expressions: tuple[Styled, ...]) -> tuple[Styled, ...]:
     for at in _clashing(texts):
         texts[at] = short[at] if expressions[at].inner.grouping else ""
     return tuple(
-        each.with_setting("legend", texts[at])
-        if texts.get(at) and each.get("legend") is None
+        each.with_setting("legend", text)
+        if each.get("legend") is None and (text := texts.get(at) or _derived_text(each))
         else each
         for at, each in enumerate(expressions)
     )
@@ -83,6 +83,18 @@ def _short_text(styled: Styled, pairs: Pairs, shared: Pairs, *, is_long: bool) -
         words = [*words, *grouping] if is_long else grouping
     offset = " (offset=$(atlas.offset))" if offset_of(styled) != "0w" else ""
     return " ".join(words) + offset
+
+
+def _derived_text(styled: Styled) -> str:
+    """What names lines that are worked out from others; empty where their label says it."""
+    inner = styled.inner
+    is_read = isinstance(inner, DataExpression | GroupBy)
+    if is_read or not any(isinstance(part, DataExpression) for part in inner.parts()):
+        return ""
+    if inner.grouping:
+        return " ".join(f"$({key})" for key in inner.grouping)
+    formula = infix(styled)
+    return "" if "$" in formula or len(formula) > _LONGEST else formula
 
 
 def _pairs_of(expression: Expression) -> Pairs:

@@ -7,14 +7,20 @@ method of Giulietti, "The Schubfach way to render doubles" (2020): three product
 and no loop. Imported when first needed, because numba is; `warm_up` pays for the compilation.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]  # it has no stubs
-from numba import njit, types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from breakwater.compiled import (
+    address_of,
+    bits_of,
+    high_product,
+    inlined,
+    loop,
+    store_byte,
+    store_word,
+)
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -63,83 +69,24 @@ _ZEROS: Final = np.uint64(0x3030303030303030)
 _ZERO_POINT_ZEROS: Final = np.uint64(0x3030303030302E30)
 
 
-def _high_half_shape(typing_context: Any, left: Any, right: Any) -> Any:  # numba's own shape
-    """The upper 64 bits of a product of two 64-bit numbers."""
-    del typing_context, left, right
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        wide = ir.IntType(128)
-        left, right = (builder.zext(each, wide) for each in arguments)
-        product = builder.mul(left, right)
-        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
-
-    return types.uint64(types.uint64, types.uint64), generate
-
-
-_high_half = cast("Callable[[np.uint64, np.uint64], np.uint64]", intrinsic(_high_half_shape))
-
-
-def _bits_shape(typing_context: Any, value: Any) -> Any:  # numba's own shape
-    """The bits of a double."""
-    del typing_context, value
-
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.IntType(64))
-
-    return types.uint64(types.float64), generate
-
-
-_bits = cast("Callable[[float], np.uint64]", intrinsic(_bits_shape))
-
-
-def _store_shape(typing_context: Any, at: Any, word: Any) -> Any:  # numba's own shape
-    """Write eight bytes at an address, the lowest first."""
-    del typing_context, at, word
-
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-        builder.store(arguments[1], place).align = 1
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.uint64), generate
-
-
-_store = cast("Callable[[int, np.uint64], None]", intrinsic(_store_shape))
-
-
-def _store_byte_shape(typing_context: Any, at: Any, byte: Any) -> Any:  # numba's own shape
-    """Write one byte at an address."""
-    del typing_context, at, byte
-
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
-        builder.store(builder.trunc(arguments[1], ir.IntType(8)), place)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.uint64), generate
-
-
-_store_byte = cast("Callable[[int, np.uint64], None]", intrinsic(_store_byte_shape))
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _signed(number: np.uint64 | int) -> int:
     """The number as a signed one: mixed with an unsigned one it would become a double."""
     return np.int64(number)  # type: ignore[return-value]  # compiled, the two are the same
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _rounded_to_odd(high: np.uint64, low: np.uint64, factor: np.uint64) -> np.uint64:
     """The top 64 bits of high:low times factor; the last bit is set when anything follows."""
     middle = high * factor
-    top = _high_half(high, factor)
-    total = middle + _high_half(low, factor)
+    top = high_product(high, factor)
+    total = middle + high_product(low, factor)
     if total < middle:
         top += _ONE
     return top | _ONE if total > _ONE else top
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _shortest(bits: np.uint64) -> tuple[np.uint64, int]:
     """Digits and exponent of the shortest decimal next to a positive finite double."""
     fraction = bits & _SIGNIFICAND
@@ -173,15 +120,15 @@ def _shortest(bits: np.uint64) -> tuple[np.uint64, int]:
     return (shorter, power + 1) if is_shorter else (longer, power)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _length(digits: np.uint64) -> int:
     """How many digits a number below 10**17 has."""
-    binary = _signed(_bits(np.float64(digits)) >> np.uint64(52)) - 1022
+    binary = _signed(bits_of(np.float64(digits)) >> np.uint64(52)) - 1022
     tens = (binary * 1233) >> 12
     return tens if digits < _TENS[tens] else tens + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _eight_digits(number: np.uint64) -> np.uint64:
     """The digits of a number below 10**8 as eight bytes, the first one lowest.
 
@@ -195,7 +142,7 @@ def _eight_digits(number: np.uint64) -> np.uint64:
     return tens + ((pairs - _TEN * tens) << np.uint64(8)) + _ZEROS
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _put_digits(at: int, digits: np.uint64, length: int, point: int) -> int:
     """Write digits, a point after the first `point` of them; returns where they end.
 
@@ -209,54 +156,54 @@ def _put_digits(at: int, digits: np.uint64, length: int, point: int) -> int:
     last = _eight_digits(padded - nine * _EIGHT_DIGITS)
     head = (middle << np.uint64(8)) | (first + np.uint64(48))
     if 0 < point < 8:
-        _store(at + 10, last)
-        _store(at + 2, middle)
+        store_word(at + 10, last)
+        store_word(at + 2, middle)
         before = (_ONE << np.uint64(8 * point)) - _ONE
         dot = np.uint64(46) << np.uint64(8 * point)
-        _store(at, (head & before) | dot | ((head & ~before) << np.uint64(8)))
+        store_word(at, (head & before) | dot | ((head & ~before) << np.uint64(8)))
         return at + length + 1
-    _store(at + 9, last)
-    _store(at + 1, middle)
-    _store_byte(at, first + np.uint64(48))
+    store_word(at + 9, last)
+    store_word(at + 1, middle)
+    store_byte(at, first + np.uint64(48))
     if point == 0:
         return at + length
     if point == 8:
-        _store_byte(at + 9, middle >> np.uint64(56))
-        _store(at + 10, last)
+        store_byte(at + 9, middle >> np.uint64(56))
+        store_word(at + 10, last)
     else:
-        _store(at + point + 1, last >> np.uint64(8 * (point - 9)))
-    _store_byte(at + point, np.uint64(46))
+        store_word(at + point + 1, last >> np.uint64(8 * (point - 9)))
+    store_byte(at + point, np.uint64(46))
     return at + length + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _put_fixed(at: int, digits: np.uint64, length: int, point: int) -> int:
     """Write digits without a power of ten, -4 < point <= 16; returns where they end."""
     if point <= 0:
-        _store(at, _ZERO_POINT_ZEROS)
+        store_word(at, _ZERO_POINT_ZEROS)
         return _put_digits(at + 2 - point, digits, length, 0)
     if point < length:
         return _put_digits(at, digits, length, point)
     _put_digits(at, digits, length, 0)
-    _store_byte(at + point, np.uint64(46))
-    _store_byte(at + point + 1, np.uint64(48))
+    store_byte(at + point, np.uint64(46))
+    store_byte(at + point + 1, np.uint64(48))
     return at + point + 2
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _put_power(at: int, digits: np.uint64, length: int, power: int) -> int:
     """Write digits as d.ddde±xx; returns where it ends."""
     at = _put_digits(at, digits, length, 1 if length > 1 else 0)
-    _store_byte(at, np.uint64(101))
-    _store_byte(at + 1, np.uint64(45 if power < 0 else 43))
+    store_byte(at, np.uint64(101))
+    store_byte(at + 1, np.uint64(45 if power < 0 else 43))
     size = np.uint64(abs(power))
     if size < _TEN:
-        _store_byte(at + 2, np.uint64(48))
+        store_byte(at + 2, np.uint64(48))
         at += 1
     return _put_digits(at + 2, size, _length(size), 0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _decimal(value: float, bits: np.uint64) -> tuple[np.uint64, int]:
     """Digits, the last of which is no zero, and exponent of a positive finite double."""
     digits, exponent = _NONE, 0
@@ -275,17 +222,17 @@ def _decimal(value: float, bits: np.uint64) -> tuple[np.uint64, int]:
     return digits, exponent
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _put_number(at: int, value: float) -> int:
     """Write a finite double as `repr` does; returns where it ends."""
-    bits = _bits(value)
+    bits = bits_of(value)
     if bits >> np.uint64(63) != _NONE:
-        _store_byte(at, np.uint64(45))
+        store_byte(at, np.uint64(45))
         at += 1
         value = -value
         bits &= np.uint64((1 << 63) - 1)
     if bits == _NONE:
-        _store(at, _ZERO_POINT_ZEROS)
+        store_word(at, _ZERO_POINT_ZEROS)
         return at + 3
     if value < _MOST_WHOLE:
         whole = np.int64(value)
@@ -301,28 +248,28 @@ def _put_number(at: int, value: float) -> int:
     return _put_power(at, digits, length, point - 1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _put_name(at: int, value: float, names: Bytes) -> int:
     """Write what stands for NaN or an infinity; returns where it ends."""
     name = 0 if np.isnan(value) else (1 if value > 0.0 else 2)
     for place in range(names.shape[1]):
         if names[name, place] == 0:
             break
-        _store_byte(at, np.uint64(names[name, place]))
+        store_byte(at, np.uint64(names[name, place]))
         at += 1
     return at
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _put_mark(at: int, mark: int) -> int:
     """Write a byte unless it is zero; returns where it ends."""
     if mark == 0:
         return at
-    _store_byte(at, np.uint64(mark))
+    store_byte(at, np.uint64(mark))
     return at + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@loop
 def put_table(
     values: Floats,
     by_column: bool,  # noqa: FBT001 - numba has no keyword-only arguments
@@ -340,7 +287,7 @@ def put_table(
     lists, numbers = values.shape
     if by_column:
         lists, numbers = numbers, lists
-    start = at = _signed(out.ctypes.data)
+    start = at = address_of(out)
     for i in range(lists):
         at = _put_mark(at, frame[3] if i > 0 else 0)
         at = _put_mark(at, frame[0])

@@ -4,13 +4,13 @@ import re
 from typing import Final
 
 from breakwater.metrics.errors import InvalidTimeError, QueryValueError
-from breakwater.metrics.language.durations import parse_duration
-from breakwater.metrics.language.expressions import Expression, keys_text
+from breakwater.metrics.grid.durations import parse_duration
+from breakwater.metrics.language.expressions import Expression
 from breakwater.metrics.language.machine import Machine, tokens
 from breakwater.metrics.language.registry import word
 from breakwater.metrics.language.rewrites import add_keys
 from breakwater.metrics.language.styled import OFFSETS, Styled
-from breakwater.metrics.selection.escapes import escape
+from breakwater.metrics.selection.escapes import escape, keys_text
 from breakwater.metrics.selection.patterns import pattern as checked_pattern
 
 LINE_STYLES: Final = ("line", "area", "stack", "vspan", "heatmap")
