@@ -100,8 +100,9 @@ def fold_spans(  # noqa: PLR0917 - numba has no keyword-only arguments
     widest = 1
     for s in range(spans.shape[0]):
         widest = max(widest, spans[s, STRIDE])
-    room = np.empty(3 * widest)
-    spare = address_of(room)
+    # Threads fold at the same time: nothing of theirs may lie in one line of the cache.
+    room = np.empty(3 * widest + 32)
+    spare = address_of(room) + 128
     values = spare + 16 * widest
     points, target = out.shape[1], address_of(out)
     count = rows.size

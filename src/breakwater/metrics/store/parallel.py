@@ -26,6 +26,9 @@ _AT_ONCE: Final = 1_000_000
 """Datapoints between two looks at the deadline: a few milliseconds."""
 _MOST_THREADS: Final = 4
 _LEAST_SLOTS: Final = 8
+_MOST_APART: Final = 4096
+_SLACK: Final = 64
+"""Slots between what two threads write, more than a line of any cache."""
 
 
 class _Fold:
@@ -53,7 +56,16 @@ class _Fold:
             raise
 
     def _part(self, first: int, last: int, deadline: Deadline) -> None:
+        """Fold all rows for some slots.
+
+        Few lines are folded apart and copied: threads that add to slots beside each other would
+        else take the same piece of memory from each other's caches with every row.
+        """
         fold = load_kernels().fold_spans
+        low, high = first - self._origin, last - self._origin + 1
+        is_apart = len(self._out) <= _MOST_APART
+        out = np.full((len(self._out), high - low + _SLACK), np.nan) if is_apart else self._out
+        origin = first if is_apart else self._origin
         at_once = max(_AT_ONCE // (last - first + 1), 1)
         for start in range(0, len(self._rows), at_once):
             if self._failed:
@@ -61,9 +73,11 @@ class _Fold:
             deadline.check()
             rows = self._rows[start : start + at_once]
             lines = self._lines[start : start + at_once]
-            fold(self._how, self._spans, rows, lines, first, last, self._origin, self._out)
+            fold(self._how, self._spans, rows, lines, first, last, origin, out)
             with self._counting:
                 deadline.count(len(rows) * (last - first + 1))
+        if is_apart:
+            self._out[:, low:high] = out[:, :-_SLACK]
 
 
 def fold(  # noqa: PLR0917 - what the loop itself takes
