@@ -1,7 +1,7 @@
 """`python -m tests.fuzz TARGET [libFuzzer flags]`: coverage-guided fuzzing of one target."""
 
+import asyncio
 import sys
-from collections.abc import Callable
 
 import atheris
 
@@ -13,9 +13,9 @@ def main() -> None:
     """Run until the flags say it is enough, or until something breaks."""
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
         sys.exit(f"usage: python -m tests.fuzz TARGET; targets: {', '.join(TARGETS)}")
-    one: Callable[[bytes], None] = TARGETS[sys.argv.pop(1)]()
-    atheris.Setup(sys.argv, one)
-    atheris.Fuzz()
+    with asyncio.Runner() as loop:
+        atheris.Setup(sys.argv, TARGETS[sys.argv.pop(1)](loop))
+        atheris.Fuzz()
 
 
 if __name__ == "__main__":

@@ -51,11 +51,10 @@ def engine() -> MetricsEngine:
     return made
 
 
-def publish() -> Target:
+def publish(loop: asyncio.Runner) -> Target:
     """Publish payloads: JSON, pieces of JSON (after a 0x02), gzip (0x1f), Smile (0x3a)."""
     sink = engine()
     publisher = Publisher(IngestSettings(max_payload_bytes=1 << 20), sink, sink.clock)
-    loop = asyncio.Runner()
 
     def one(data: bytes) -> None:
         first, rest = data[:1], data[1:]
@@ -72,12 +71,11 @@ def publish() -> Target:
     return one
 
 
-def remote_write() -> Target:
+def remote_write(loop: asyncio.Runner) -> Target:
     """Remote write requests: as they are, or compressed here: bytes (0x00) or pieces (0x02)."""
     sink = engine()
     settings = IngestSettings(max_payload_bytes=1 << 20, max_write_bytes=1 << 20)
     writer = RemoteWriter(settings, sink, sink.clock)
-    loop = asyncio.Runner()
 
     def one(data: bytes) -> None:
         first, rest = data[:1], data[1:]
@@ -149,7 +147,7 @@ def _check_taken(taken: Taken) -> None:
     assert all(len(message) > 10 for message in taken.messages)
 
 
-def lines() -> Target:
+def lines(_: asyncio.Runner) -> Target:
     """Datagrams of the line protocol, over several steps."""
     sink = engine()
     aggregator = LineAggregator(IngestSettings(max_meters=500), sink, sink.clock)
@@ -161,7 +159,7 @@ def lines() -> Target:
     return one
 
 
-def programs() -> Target:
+def programs(_: asyncio.Runner) -> Target:
     """Programs of the stack language: text as it is, or words picked by the bytes."""
     asked = engine()
     words = sorted({f":{word}" for word in asked.vocabulary.words})
@@ -205,10 +203,10 @@ def _pairs(data: bytes) -> list[tuple[int, int]]:
     return list(zip(data[::2], data[1::2], strict=False))
 
 
-TARGETS: Final[dict[str, Callable[[], Target]]] = {
+TARGETS: Final[dict[str, Callable[[asyncio.Runner], Target]]] = {
     "lines": lines,
     "programs": programs,
     "publish": publish,
     "remote-write": remote_write,
 }
-"""How to make each target."""
+"""How to make each target; what has to wait runs on the loop it is given."""

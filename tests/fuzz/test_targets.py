@@ -1,5 +1,6 @@
 """Every way in under a fuzzer: for a while at random, and guided by coverage where that can run."""
 
+import asyncio
 import importlib.util
 import subprocess
 import sys
@@ -30,16 +31,17 @@ SEEDS = {
 @pytest.mark.slow
 def test_random_bytes_give_a_promised_error_or_an_answer(name: str) -> None:
     """Whatever the bytes, what comes back is an answer within limits or an error that explains."""
-    target = TARGETS[name]()
-    for seed in SEEDS[name]:
-        target(seed)
+    with asyncio.Runner() as loop:
+        target = TARGETS[name](loop)
+        for seed in SEEDS[name]:
+            target(seed)
 
-    @settings(max_examples=300, deadline=None)
-    @given(st.binary(max_size=400) | st.sampled_from(SEEDS[name]).flatmap(_mutated))
-    def check(data: bytes) -> None:
-        target(data)
+        @settings(max_examples=300, deadline=None)
+        @given(st.binary(max_size=400) | st.sampled_from(SEEDS[name]).flatmap(_mutated))
+        def check(data: bytes) -> None:
+            target(data)
 
-    check()
+        check()
 
 
 def _mutated(seed: bytes) -> st.SearchStrategy[bytes]:

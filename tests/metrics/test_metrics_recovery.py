@@ -45,9 +45,7 @@ class Past:
             assert durability is not None
             return contents(engine), durability.recovered.damaged
         finally:
-            engine._durability._store.recorder = None  # type: ignore[union-attr] # it has a folder
-            engine._durability._log.close()  # type: ignore[union-attr] # it has a folder
-            engine.wind_up()
+            engine.close()
 
 
 def past(folder: Path, seed: int) -> Past:
