@@ -30,7 +30,6 @@ from benchmarks.fleet_data import (
 )
 from benchmarks.peers import (
     ALL_CORES,
-    FIRST_CORE,
     LAST_CORE,
     Answer,
     Breakwater,
@@ -38,6 +37,7 @@ from benchmarks.peers import (
     Engine,
     Lines,
     Prometheus,
+    Publishing,
     Question,
     VictoriaMetrics,
 )
@@ -146,7 +146,8 @@ def _measured(engine: type[Engine], folder: Path, kind: Kind) -> Figures:
         figures["memory, after queries"] = server.memory_bytes
         if isinstance(server, Breakwater) and kind == "realistic":
             figures["readers"] = read_while_writing(server, QUESTIONS[:6], start_ms)
-            server.bind(FIRST_CORE)
+    if engine is Breakwater and kind == "realistic":
+        with Publishing(folder) as server:
             figures |= _published(server, start_ms)
     return figures
 
