@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
+from tests.announcing import AnnouncingServer
 
 from breakwater.chaos import Chaos, ChaosKind, FaultRequest, Machine
 from breakwater.chaos.deadman import started_ticks, stat_fields
@@ -78,30 +79,19 @@ def request(kind: ChaosKind | str, service: str = "ranker", **more: object) -> F
     return msgspec.convert({"kind": str(kind), "service": service, **more}, FaultRequest)
 
 
-class _Announced(uvicorn.Server):
-    """A server that says when it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listens = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listens.set()
-
-
 @contextmanager
 def serving(chaos: Chaos) -> Iterator[str]:
     """The URL of a real server with the routes of chaos, on a free port of loopback."""
     app = Starlette(routes=routes(chaos))
     config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none")
-    server = _Announced(config)
+    listens = threading.Event()
+    server = AnnouncingServer(config, listens.set)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            assert server.listens.wait(DEADLINE_S)
+            assert listens.wait(DEADLINE_S)
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True

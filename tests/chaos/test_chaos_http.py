@@ -165,9 +165,9 @@ def test_the_long_poll_answers_when_rules_change(client: Client) -> None:
     ("query", "match"),
     [
         ("", "'service' is missing"),
-        ("service=a&revision=x", "'revision' is 'x', must be a number"),
+        ("service=a&revision=x", "'revision' is 'x', must be a whole number"),
         ("service=a&wait_s=nan", "must be a number"),
-        ("service=a&revision=1e300", "must be a number"),
+        ("service=a&revision=1e300", "must be a whole number"),
     ],
 )
 def test_bad_polls_are_refused(client: Client, query: str, match: str) -> None:

@@ -1,9 +1,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -27,14 +30,27 @@ def _processes_of(root: Path) -> list[str]:
     return found
 
 
-def _wait_for(condition: str, root: Path, deadline_s: float) -> None:
-    """Wait until a process of the demo shows `condition` in its command line."""
+@contextmanager
+def _telling(folder: Path) -> Iterator[tuple[socket.socket, dict[str, str]]]:
+    """A socket to which every Python process of this environment sends its command line."""
+    address = str(folder / "told")
+    (folder / "sitecustomize.py").write_text(
+        "import socket, sys\n"
+        "with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:\n"
+        f"    told.sendto(' '.join(sys.orig_argv).encode(), {address!r})\n"
+    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(address)
+        yield told, {"PYTHONPATH": str(folder)}
+
+
+def _wait_for(condition: str, told: socket.socket, deadline_s: float) -> None:
+    """Wait until a process of the demo begins with `condition` in its command line."""
     end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
-        if any(condition in line for line in _processes_of(root)):
-            return
-        time.sleep(0.05)
-    pytest.fail(f"no process with '{condition}' within {deadline_s} s")
+    seen = ""
+    while condition not in seen:
+        told.settimeout(max(end - time.monotonic(), 0.001))
+        seen = told.recv(65_536).decode()
 
 
 def test_the_demo_names_what_it_broke(tmp_path: Path) -> None:
@@ -60,18 +76,21 @@ def test_the_demo_names_what_it_broke(tmp_path: Path) -> None:
 @pytest.mark.parametrize("moment", ["serve", "reference"])
 def test_ctrl_c_leaves_no_process_behind(tmp_path: Path, moment: str) -> None:
     """Interrupted while platform or fleet come up, the demo takes everything with it."""
-    demo = subprocess.Popen(
-        [*_DEMO, "--report", str(tmp_path / "report.html")],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        _wait_for(moment, tmp_path, 60)
-        os.killpg(demo.pid, signal.SIGINT)
-        assert demo.wait(timeout=30) == 130
-    finally:
-        demo.kill()
-        demo.wait()
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    with _telling(hook) as (told, environment):
+        demo = subprocess.Popen(
+            [*_DEMO, "--report", str(tmp_path / "report.html")],
+            env={**os.environ, **environment, "TMPDIR": str(tmp_path)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            _wait_for(moment, told, 60)
+            os.killpg(demo.pid, signal.SIGINT)
+            assert demo.wait(timeout=30) == 130
+        finally:
+            demo.kill()
+            demo.wait()
     assert _processes_of(tmp_path) == []

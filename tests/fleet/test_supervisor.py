@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -29,7 +29,8 @@ DEADLINE_S = 20.0
 
 SLEEPER = "import signal; signal.pause()"
 STUBBORN = (
-    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True);"
+    "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "print('deaf', file=open(sys.argv[1], 'w'), flush=True);"
     "[signal.pause() for _ in iter(int, 1)]"
 )
 SERVER = """
@@ -106,11 +107,31 @@ def is_running(pid: int) -> bool:
     return True
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Return once the condition of another process holds, within the deadline."""
+@pytest.fixture
+def told(tmp_path: Path) -> Callable[[], Awaitable[str]]:
+    """What a process writes to the pipe `tmp_path / "told"`, once it has closed it."""
+    pipe = tmp_path / "told"
+    os.mkfifo(pipe)
+
+    async def read() -> str:
+        with anyio.fail_after(DEADLINE_S):
+            return await anyio.to_thread.run_sync(pipe.read_text, abandon_on_cancel=True)
+
+    return read
+
+
+async def until_stopped(pid: int) -> None:
+    """Return once a child stands still, within the deadline; it can be waited for as before."""
+    how = os.WSTOPPED | os.WNOWAIT
     with anyio.fail_after(DEADLINE_S):
-        while not holds():  # noqa: ASYNC110 - another process sets no event of ours
-            await anyio.sleep(0.01)
+        await anyio.to_thread.run_sync(os.waitid, os.P_PID, pid, how, abandon_on_cancel=True)
+
+
+async def until_ended(pidfd: int) -> None:
+    """Return once any process has ended, within the deadline."""
+    with anyio.fail_after(DEADLINE_S):
+        await anyio.wait_readable(pidfd)
+    os.close(pidfd)
 
 
 async def test_start_returns_when_all_are_ready_and_the_block_leaves_none(tmp_path: Path) -> None:
@@ -181,11 +202,13 @@ async def test_an_occupied_port_is_not_mistaken_for_readiness(tmp_path: Path) ->
         assert fleet.alive() == ["a-1"]
 
 
-async def test_a_stubborn_process_is_killed_after_the_grace(tmp_path: Path) -> None:
+async def test_a_stubborn_process_is_killed_after_the_grace(
+    tmp_path: Path, told: Callable[[], Awaitable[str]]
+) -> None:
     """Whoever ignores SIGTERM is ended by SIGKILL, and counted."""
     async with Supervisor(tmp_path, SystemClock(), grace_s=0.2) as fleet:
-        await fleet.start([python("deaf-1", STUBBORN)])
-        await until(lambda: (tmp_path / "deaf-1.log").read_text() == "deaf\n")
+        await fleet.start([python("deaf-1", STUBBORN, str(tmp_path / "told"))])
+        assert await told() == "deaf\n"
     assert fleet.processes()[0].exit_code == -signal.SIGKILL
     assert fleet.stats().killed_after_grace == 1
 
@@ -195,23 +218,25 @@ async def test_a_frozen_process_is_shown_and_ends_by_sigterm(tmp_path: Path) -> 
     async with Supervisor(tmp_path, SystemClock(), grace_s=DEADLINE_S) as fleet:
         await fleet.start([python("a-1", SLEEPER)])
         os.kill(fleet.processes()[0].pid, signal.SIGSTOP)
-        await until(lambda: fleet.processes()[0].state is ProcessState.FROZEN)
+        await until_stopped(fleet.processes()[0].pid)
+        assert fleet.processes()[0].state is ProcessState.FROZEN
     assert fleet.processes()[0].exit_code == -signal.SIGTERM
 
 
-async def test_the_end_of_a_process_ends_what_it_started(tmp_path: Path) -> None:
+async def test_the_end_of_a_process_ends_what_it_started(
+    tmp_path: Path, told: Callable[[], Awaitable[str]]
+) -> None:
     """When the leader dies, its whole process group is killed."""
     program = (
         "import subprocess, sys, signal;"
         "c = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()']);"
-        "print(c.pid, flush=True); signal.pause()"
+        "print(c.pid, file=open(sys.argv[1], 'w'), flush=True); signal.pause()"
     )
-    log = tmp_path / "p-1.log"
     async with Supervisor(tmp_path, SystemClock()) as fleet:
-        await fleet.start([python("p-1", program)])
-        await until(lambda: log.exists() and log.read_text().endswith("\n"))
+        await fleet.start([python("p-1", program, str(tmp_path / "told"))])
+        started = os.pidfd_open(int(await told()))
         os.kill(fleet.processes()[0].pid, signal.SIGKILL)
-        await until(lambda: not is_running(int(log.read_text())))
+        await until_ended(started)
 
 
 async def test_the_dead_stay_dead_by_default_and_restart_brings_them_back(tmp_path: Path) -> None:

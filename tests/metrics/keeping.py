@@ -27,7 +27,7 @@ def contents(engine: MetricsEngine) -> Contents:
     store = engine._store
     rows = np.array(store.index.rows_in_use.to_array(), dtype=np.int64)
     found: Contents = {}
-    blocks = sorted(store._blocks)
+    blocks = sorted(store.ring.blocks)
     first, last = 0, 0
     values = np.empty((len(rows), 0))
     if blocks:

@@ -31,7 +31,7 @@ def all_values(store: SeriesStore, last_ms: int) -> NDArray[np.float64]:
 
 def joined(store: SeriesStore) -> int:
     """How many blocks share their memory with another."""
-    packed = [each for each in store._blocks.values() if isinstance(each, PackedBlock)]
+    packed = [each for each in store.ring.blocks.values() if isinstance(each, PackedBlock)]
     places = [id(each.packed_rows) for each in packed]
     return sum(places.count(place) > 1 for place in places)
 

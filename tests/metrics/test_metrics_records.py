@@ -13,9 +13,11 @@ from breakwater.metrics.durable.records import (
     decode_definitions,
     decode_header,
     decode_put,
+    decode_rewind,
     encode_definitions,
     encode_header,
     encode_put,
+    encode_rewind,
     frame,
 )
 
@@ -109,3 +111,9 @@ def test_definitions_come_back() -> None:
     ]
     payload = memoryview(b"".join(encode_definitions(definitions)))
     assert decode_definitions(payload) == definitions
+
+
+@given(st.integers(0, 1 << 60))
+def test_a_rewind_says_where_it_ends(last_slot: int) -> None:
+    """What was given up begins behind the slot that comes back."""
+    assert decode_rewind(memoryview(b"".join(encode_rewind(last_slot)))) == last_slot

@@ -1,11 +1,13 @@
 """Updates recorded through the engine: what is stored, what is counted, what is told."""
 
+import operator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.metrics.keeping import T0, contents
-from tests.metrics.updating import NAMES, Oracle, Update
+from tests.metrics.keeping import T0, contents, crash_image, opened
+from tests.metrics.updating import FOLDS, NAMES, Oracle, Update
 
 from breakwater.metrics import MetricsEngine, MetricsSettings
 from breakwater.metrics.store.normalizing import NormalizingStats
@@ -14,15 +16,26 @@ from breakwater.testing import FakeClock
 STEP = 10_000
 
 
+SETTINGS = MetricsSettings(step_ms=STEP, block_slots=180, retention_s=3600, classes=[])
+"""Steps of ten seconds, writes taken for at least half an hour."""
+
+
 def engine(clock: FakeClock) -> MetricsEngine:
-    """An engine with steps of ten seconds that keeps everything of half an hour."""
-    chosen = MetricsSettings(step_ms=STEP, block_slots=180, retention_s=3600, classes=[])
-    return MetricsEngine(chosen, clock)
+    """An engine without a folder."""
+    return MetricsEngine(SETTINGS, clock)
 
 
 def handles(engine: MetricsEngine) -> np.ndarray:
     """A series of each kind."""
     return engine.resolve_all([{"name": kind, "atlas.dstype": kind} for kind in NAMES]).handles
+
+
+def send(engine: MetricsEngine, given_updates: list[Update]) -> None:
+    """Record updates of the series of each kind."""
+    stamps = np.array([each.stamp_ms for each in given_updates], dtype=np.int64)
+    values = np.array([each.value for each in given_updates], dtype=np.float64)
+    series = np.array([each.series for each in given_updates], dtype=np.int64)
+    assert not len(engine.record(handles(engine)[series], stamps, values))
 
 
 def counts(engine: MetricsEngine) -> NormalizingStats:
@@ -55,14 +68,51 @@ def test_the_store_holds_what_the_model_says(given_updates: list[Update], cut: i
     """However updates come, and in however many columns, a query reads the model's numbers."""
     clock = FakeClock(T0 + 900_000)
     kept, oracle = engine(clock), Oracle(NAMES, STEP)
-    known = handles(kept)
     for part in (given_updates[:cut], given_updates[cut:]):
-        stamps = np.array([each.stamp_ms for each in part], dtype=np.int64)
-        values = np.array([each.value for each in part], dtype=np.float64)
-        series = np.array([each.series for each in part], dtype=np.int64)
-        assert not len(kept.record(known[series], stamps, values))
+        send(kept, part)
     oracle.take(given_updates)
     assert held(kept) == oracle.slots
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=25)
+@given(data=st.data())
+def test_late_within_the_window_is_as_good_as_in_time(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In whatever order gauges and sums come, they are stored as in order, through a crash too."""
+    series = st.sampled_from([NAMES.index(kind) for kind in sorted(FOLDS)])
+    stamps, values = st.integers(T0 - 590_000, T0), st.integers(-(10**9), 10**9).map(float)
+    in_order = data.draw(st.lists(st.builds(Update, series, stamps, values), max_size=60))
+    in_order.sort(key=operator.attrgetter("stamp_ms"))
+    shuffled, cut = data.draw(st.permutations(in_order)), data.draw(st.integers(0, 60))
+    oracle, clock = Oracle(NAMES, STEP), FakeClock(T0)
+    oracle.take(in_order)
+    folder = tmp_path_factory.mktemp("late")
+    kept = opened(folder / "0", clock, SETTINGS)
+    send(kept, shuffled[:cut])
+    image = crash_image(kept, folder / "0", folder / "1")
+    kept.close()
+    again = opened(image, clock, SETTINGS)
+    send(again, shuffled[cut:])
+    assert held(again) == oracle.slots
+    assert again.stats().dropped == {}
+    again.close()
+
+
+@pytest.mark.parametrize(("kind", "joined"), [("gauge", 5.0), ("max", 5.0), ("sum", 8.0)])
+def test_late_beyond_the_window_is_counted(clock: FakeClock, kind: str, joined: float) -> None:
+    """What a store no longer takes changes nothing and is told; the oldest it takes is stored."""
+    kept = engine(clock)
+    oldest_ms, _ = kept.reach_ms(T0)
+    first_end_ms = -(-oldest_ms // STEP) * STEP
+    send(kept, [Update(NAMES.index(kind), stamp_ms, 5.0) for stamp_ms in (T0, oldest_ms)])
+    send(kept, [Update(NAMES.index(kind), first_end_ms, 3.0)])
+    send(kept, [Update(NAMES.index(kind), oldest_ms - 1, 9.0)])
+    expected = {first_end_ms // STEP: joined, -(-T0 // STEP): 5.0}
+    assert held(kept)[NAMES.index(kind)] == expected
+    assert kept.stats().dropped == {"late": 1}
+    assert (counts(kept).late, counts(kept).passed_over) == (3, 0)
 
 
 def test_a_column_of_any_length_and_layout(clock: FakeClock) -> None:

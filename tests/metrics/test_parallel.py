@@ -67,3 +67,27 @@ def test_a_fold_of_nothing_is_empty(directory: Directory) -> None:
     fold(ADD, directory, one, one, (0, 3), out, Deadline(None))
     fold(ADD, Directory([]), one, one, (0, 3), out, Deadline(None))
     assert np.isnan(out).all()
+
+
+@pytest.mark.parametrize(
+    ("window", "read"),
+    [
+        ((7 * SLOTS, 8 * SLOTS - 1), SLOTS),
+        ((7 * SLOTS - 5, 7 * SLOTS), 1),
+        ((9 * SLOTS - 1, 9 * SLOTS + 5), 1),
+        ((8 * SLOTS - 2, 8 * SLOTS + 2), 5),
+        ((0, 20 * SLOTS), 2 * SLOTS),
+        ((9 * SLOTS, 9 * SLOTS + 5), 0),
+    ],
+)
+def test_only_what_is_held_counts_as_read(
+    directory: Directory, window: tuple[int, int], read: int
+) -> None:
+    """A window is cut to the blocks there are before anything is read or counted."""
+    first, last = window
+    out = np.full((1, last - first + 1), np.nan)
+    deadline = Deadline(None)
+    rows = np.arange(3)
+    fold(ADD, directory, rows, np.zeros(3, np.int64), window, out, deadline)
+    assert deadline.read_datapoints == 3 * read
+    assert int((~np.isnan(out)).sum()) <= read

@@ -288,8 +288,8 @@ def test_rolling_up_stops_when_its_time_is_over(clock: FakeClock) -> None:
     assert pieces > 10
     window: dict[str, Any] = {"start_ms": T0, "end_ms": clock.now_ms(), "step_ms": 10_000}
     store = coarse._store
-    for number in [each for each in store._blocks if each < store._newest - 3]:
-        del store._blocks[number]  # as if they had left the retention
+    for number in [each for each in store.ring.blocks if each < store.ring.newest - 3]:
+        del store.ring.blocks[number]  # as if they had left the retention
     for program in EXACT[:5]:
         same(answer(coarse, program, **window), answer(fine, program, **window))
 

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 
 import anyio
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from tests.announcing import AnnouncingServer
 
 from breakwater.model import Instance
 from breakwater.reference.accounts import Accounts
@@ -21,9 +23,26 @@ class LocalFleet:
     """Running services: their SDK, to look into, and a caller of their own for the test."""
 
     def __init__(self, services: Mapping[str, Service], caller: Service) -> None:
-        """`services` is by instance name, such as `account-a-1`."""
+        """`services` is by name, such as `account`."""
         self.services = services
         self.caller = caller
+        self._answered = anyio.Event()
+
+    def telling(self, app: ASGIApp) -> ASGIApp:
+        """`app`, and whoever waits in `until_answered` is told of each of its answers."""
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+            if not scope.get("path", "").startswith("/load"):  # that is the test itself, looking
+                self._answered.set()
+                self._answered = anyio.Event()
+
+        return serve
+
+    async def until_answered(self) -> None:
+        """Return when a service has answered another; after a second of silence, too."""
+        with anyio.move_on_after(1.0):
+            await self._answered.wait()
 
     def client(self, name: str) -> Client:
         """A client for one of the services, without a breaker, so that tests may fail often."""
@@ -39,16 +58,18 @@ async def local_fleet(*names: str, absent: Sequence[str] = ()) -> AsyncIterator[
     sockets = {name: _listen() for name in names}
     known = {name: _instance(name, sock.getsockname()[1]) for name, sock in sockets.items()}
     known |= {name: _instance(name, _closed_port()) for name in absent}
-    services = {name: _service(name, known) for name in names}
     caller = _service("tester", known)
-    servers = {name: _server(name, service) for name, service in services.items()}
+    up = {name: anyio.Event() for name in names}
+    services = {name: _service(name, known) for name in names}
+    fleet = LocalFleet(services, caller)
+    servers = {name: _server(name, fleet, up[name]) for name in names}
     async with anyio.create_task_group() as tasks, caller:
         for name, server in servers.items():
             tasks.start_soon(server.serve, [sockets[name]])
         with anyio.fail_after(10):
-            while not all(s.started for s in servers.values()):  # noqa: ASYNC110 - flags, no event
-                await anyio.sleep(0.001)
-        yield LocalFleet(services, caller)
+            for is_up in up.values():
+                await is_up.wait()
+        yield fleet
         for server in servers.values():
             server.should_exit = True
 
@@ -65,13 +86,14 @@ def account_on(plan: str, region: str = "eu") -> str:
     return next(a.id for a in accounts if a.plan == plan and a.region == region)
 
 
-def _server(name: str, service: Service) -> uvicorn.Server:
+def _server(name: str, fleet: LocalFleet, is_up: anyio.Event) -> uvicorn.Server:
     world = World(seed=SEED, secret="secret", instance=f"{name}-a-1", zone="a", rps=0.0)
+    app = fleet.telling(build(name, fleet.services[name], world))
     config = uvicorn.Config(
-        build(name, service, world), lifespan="on", ws="none", log_level="warning",
+        app, lifespan="on", ws="none", log_level="warning",
         access_log=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
-    return uvicorn.Server(config)
+    return AnnouncingServer(config, is_up.set)
 
 
 def _service(name: str, known: Mapping[str, Instance]) -> Service:

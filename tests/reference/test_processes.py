@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from tests.announcing import AnnouncingServer
 
 from breakwater.model import ProcessSpec, SystemClock
 from breakwater.reference import fleet_plan
@@ -66,12 +67,12 @@ async def _platform() -> AsyncIterator[Platform]:
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1
     )
-    server = uvicorn.Server(config)
+    is_up = anyio.Event()
+    server = AnnouncingServer(config, is_up.set)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve)
         with anyio.fail_after(10):
-            while not server.started:  # noqa: ASYNC110 - uvicorn offers a flag, no event
-                await anyio.sleep(0.001)
+            await is_up.wait()
         port = server.servers[0].sockets[0].getsockname()[1]
         udp = transport.get_extra_info("sockname")[1]
         yield Platform(registry, meters, f"http://127.0.0.1:{port}", f"udp://127.0.0.1:{udp}")
@@ -81,7 +82,8 @@ async def _platform() -> AsyncIterator[Platform]:
 
 async def _no_rules(request: Request) -> Response:
     if request.query_params.get("revision") == "1":
-        await asyncio.sleep(min(20.0, float(request.query_params.get("wait_s", "0"))))
+        with anyio.move_on_after(min(20.0, float(request.query_params.get("wait_s", "0")))):
+            await anyio.Event().wait()  # no rule ever comes
     return Response(b'{"revision":1,"rules":[]}', media_type="application/json")
 
 

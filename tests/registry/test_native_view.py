@@ -60,10 +60,10 @@ def test_one_service_can_be_asked_for(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("query", "status", "told"),
     [
-        ("revision=x", 400, "revision must be a whole number"),
-        ("wait_s=x", 400, "wait_s must be a number of seconds"),
-        ("wait_s=-1", 400, "wait_s must be a number of seconds"),
-        ("wait_s=inf", 400, "wait_s must be a number of seconds"),
+        ("revision=x", 400, "'revision' is 'x', must be a whole number"),
+        ("wait_s=x", 400, "must be a number from 0"),
+        ("wait_s=-1", 400, "must be a number from 0"),
+        ("wait_s=inf", 400, "must be a number from 0"),
     ],
 )
 def test_bad_questions(client: TestClient, query: str, status: int, told: str) -> None:

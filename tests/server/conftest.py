@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 DEADLINE_S = 60.0
+SERVE = ("-m", "breakwater.cli", "serve")
 
 
 class Answer:
@@ -70,14 +71,14 @@ class RunningServer:
 
 
 @contextmanager
-def running(folder: Path, *flags: str) -> Iterator[RunningServer]:
+def running(folder: Path, *flags: str, program: Sequence[str] = SERVE) -> Iterator[RunningServer]:
     """Start a server in `folder` and stop it, whatever happens."""
     ready_file = folder / "ready.json"
     ready_file.unlink(missing_ok=True)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("BREAKWATER_")}
     with (folder / "stderr").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "breakwater.cli", "serve", "--port", "0", "--udp-port", "0",
+            [sys.executable, *program, "--port", "0", "--udp-port", "0",
              "--data-dir", str(folder / "data"), "--ready-file", str(ready_file),
              "--die-with-parent", *flags],
             cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True,

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from breakwater.web import BodyTooLargeError, UnreadableBodyError, gunzipped, unpacked_body
 
 LIMIT = 1_000_000
+PACKED = gzip.compress(b"x" * 100)
 
 
 def test_one_member_is_unpacked() -> None:
@@ -29,14 +30,18 @@ def test_a_bomb_is_bounded_after_unpacking() -> None:
         gunzipped(bomb, LIMIT)
 
 
-@pytest.mark.parametrize("body", [b"", b"x", b"not gzip at all", gzip.compress(b"x" * 100)[:-1]])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"x", b"not gzip at all", PACKED[:-1]],
+    ids=["nothing", "a letter", "another", "cut short"],
+)
 def test_what_is_not_whole_gzip_is_refused(body: bytes) -> None:
     """Half of it is not used."""
     with pytest.raises(UnreadableBodyError, match=r"not gzip|ends too early"):
         gunzipped(body, LIMIT)
 
 
-@pytest.mark.parametrize("rest", [b"x", gzip.compress(b"more")])
+@pytest.mark.parametrize("rest", [b"x", PACKED], ids=["a letter", "a second member"])
 def test_what_follows_is_not_lost_in_silence(rest: bytes) -> None:
     """A second member, or anything else behind the first one, is refused."""
     with pytest.raises(UnreadableBodyError, match=f"{len(rest)} bytes follow the gzip data"):

@@ -1,6 +1,5 @@
 """The routes of chaos: start, list and undo faults, and the rules that services poll."""
 
-import math
 from typing import Final
 
 import msgspec
@@ -28,9 +27,12 @@ from breakwater.web import (
     answering_errors,
     bounded_body,
     error_answer,
+    flag,
     json_answer,
+    number,
     ok,
     path_parameter,
+    whole_number,
 )
 
 _MAX_BODY_BYTES: Final = 64 << 10
@@ -167,7 +169,7 @@ class _FaultEndpoints:
 
     async def start(self, request: Request) -> Response:
         wanted = _parse(await bounded_body(request, _MAX_BODY_BYTES))
-        if _flag(request, "dry_run"):
+        if flag(request, "dry_run"):
             return json_answer(self._chaos.preview(wanted))
         try:
             return json_answer(await self._chaos.inject(wanted), 201)
@@ -175,7 +177,7 @@ class _FaultEndpoints:
             return error_answer(_status_of(error), str(error), plan=error.plan)
 
     async def show_all(self, request: Request) -> Response:
-        faults = self._chaos.faults(active_only=_flag(request, "active"))
+        faults = self._chaos.faults(active_only=flag(request, "active"))
         return json_answer(FaultList(self._chaos.stats().leashed, faults))
 
     async def show(self, request: Request) -> Response:
@@ -192,8 +194,8 @@ class _FaultEndpoints:
         service = query.get("service", "")
         if not service:
             raise InvalidFaultError("the query parameter 'service' is missing")
-        revision = int(_number(request, "revision", -1))
-        wait_s = _number(request, "wait_s", _DEFAULT_WAIT_S)
+        revision = whole_number(request, "revision", -1)
+        wait_s = number(request, "wait_s", _DEFAULT_WAIT_S)
         instance = query.get("instance") or None
         return json_answer(await self._chaos.wait_rules(service, instance, revision, wait_s))
 
@@ -215,23 +217,3 @@ def _allowed(reason: str) -> str:
     if "$.kind" in reason or "`kind`" in reason:
         return f"kinds: {', '.join(kind.value for kind in ChaosKind)}"
     return f"fields: {', '.join(FaultRequest.__struct_fields__)}"
-
-
-def _flag(request: Request, name: str) -> bool:
-    text = request.query_params.get(name, "false").lower()
-    if text not in {"true", "false", "1", "0", ""}:
-        raise InvalidFaultError(f"the query parameter '{name}' is '{text}', must be true or false")
-    return text in {"true", "1"}
-
-
-def _number(request: Request, name: str, default: float) -> float:
-    text = request.query_params.get(name)
-    if not text:
-        return default
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if abs(number) < 1e15:
-        return number
-    raise InvalidFaultError(f"the query parameter '{name}' is '{text[:40]}', must be a number")

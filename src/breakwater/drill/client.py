@@ -12,14 +12,6 @@ from breakwater.incidents import Incident, TriageResult
 from breakwater.topology import Topology
 
 
-class LoadState(msgspec.Struct, frozen=True, kw_only=True):
-    """What the players achieve now, per second."""
-
-    rps: float = 0.0
-    sps: float = 0.0
-    failed: float = 0.0
-
-
 class PlatformClient:
     """Talks to one `breakwater serve` and to the load generator of its fleet."""
 

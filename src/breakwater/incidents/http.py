@@ -16,13 +16,21 @@ from breakwater.incidents.triage import Triage, TriageResult
 from breakwater.incidents.watcher import Watcher
 from breakwater.model import InvalidInputError
 from breakwater.topology import CallWindow
-from breakwater.web import JSON, Operation, Parameter, json_answer, ok, path_parameter
+from breakwater.web import (
+    JSON,
+    Operation,
+    Parameter,
+    json_answer,
+    ok,
+    path_parameter,
+    whole_number,
+)
 
 Shape = Literal["json", "html", "png"]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=10**14)]
 
 _FORMATS = ("json", "html", "png")
-_MILLISECONDS = re.compile(r"[0-9]{1,14}")
+_LATEST_MS = 10**14 - 1
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -30,8 +38,8 @@ def routes(triage: Triage, watcher: Watcher) -> list[BaseRoute]:
     """The routes of this room; a report of an incident is drawn up to `until`, or up to now."""
 
     async def triage_now(request: Request) -> Response:
-        start_ms = _whole(request, "start")
-        end_ms = _whole(request, "end")
+        start_ms = _time(request, "start")
+        end_ms = _time(request, "end")
         shape = _format(request)
         judge = partial(triage.judge_now, start_ms=start_ms, end_ms=end_ms)
         result, window = await run_in_threadpool(judge)
@@ -47,7 +55,11 @@ def routes(triage: Triage, watcher: Watcher) -> list[BaseRoute]:
         if shape == "json":
             return json_answer(found)
         judged = found.diagnosis
-        observe = partial(triage.window, start_ms=judged.start_ms, end_ms=_whole(request, "until"))
+        observe = partial(
+            triage.window,
+            start_ms=judged.start_ms,
+            end_ms=_time(request, "until"),
+        )
         window = await run_in_threadpool(observe)
         result = await triage.with_changes(TriageResult(diagnosis=judged))
         return await run_in_threadpool(_answer, result, window, shape, timeline_of(found))
@@ -131,15 +143,8 @@ def _format(request: Request) -> str:
     return shape
 
 
-def _whole(request: Request, name: str) -> int | None:
-    text = request.query_params.get(name)
-    if text is None:
-        return None
-    if not _MILLISECONDS.fullmatch(text):
-        raise InvalidInputError(
-            f"{name} is '{text[:40]}'; expected whole milliseconds since the epoch"
-        )
-    return int(text)
+def _time(request: Request, name: str) -> int | None:
+    return whole_number(request, name, None, lowest=0, highest=_LATEST_MS)
 
 
 def _number(request: Request) -> int:

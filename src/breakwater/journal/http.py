@@ -7,6 +7,7 @@ PATCH /api/v1/changes/{id}       {"end_ms": N} gives it its end; without a body 
 POST  /api/v1/changes/{id}/end   the same
 """
 
+import re
 from typing import Final, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from breakwater.journal.errors import InvalidChangeError, UnknownChangeError
 from breakwater.journal.exchange import ChangeEnd, ChangeList, NewChange
 from breakwater.journal.journal import Journal
 from breakwater.journal.validity import kind_of
-from breakwater.model import BreakwaterError, Change, ChangeKind
+from breakwater.model import BreakwaterError, Change, ChangeKind, InvalidInputError
 from breakwater.web import (
     JSON,
     BodyTooLargeError,
@@ -29,6 +30,7 @@ from breakwater.web import (
     json_answer,
     ok,
     path_parameter,
+    whole_number,
 )
 
 MAX_BODY_BYTES: Final = 65_536
@@ -36,6 +38,7 @@ DEFAULT_LIMIT: Final = 1_000
 
 _EARLIEST_MS: Final = 946_684_800_000  # the year 2000; anything before is most likely seconds
 _MAX_ID: Final = 2**63 - 1
+_NUMBER: Final = re.compile(r"-?[0-9]{1,40}")
 
 _T = TypeVar("_T")
 
@@ -139,12 +142,11 @@ class JournalEndpoints:
     async def changes(self, request: Request) -> Response:
         """The changes of a window."""
         query = request.query_params
-        limit = _integer(query.get("limit"), "limit")
-        limit = DEFAULT_LIMIT if limit is None else limit
+        limit = whole_number(request, "limit", DEFAULT_LIMIT)
         words = [word for text in query.getlist("kind") for word in text.split(",") if word]
         found = await self._journal.changes(
-            _integer(query.get("start"), "start"),
-            _integer(query.get("end"), "end"),
+            whole_number(request, "start", None),
+            whole_number(request, "end", None),
             kinds=[kind_of(word) for word in words],
             target=query.get("target") or None,
             limit=limit,
@@ -178,19 +180,12 @@ def _not_seconds(time_ms: int | None, name: str) -> None:
         )
 
 
-def _integer(text: str | None, name: str) -> int | None:
-    if not text:
-        return None
-    try:
-        return int(text[:40])
-    except ValueError:
-        raise InvalidChangeError(f"{name} must be a whole number, got {text[:40]!r}") from None
-
-
 def _number(request: Request) -> int:
     text = request.path_params["id"]
-    number = _integer(text, "the number of a change")
-    if number is None or not 0 < number <= _MAX_ID:
+    if not _NUMBER.fullmatch(text):
+        raise InvalidChangeError(f"the number of a change is a whole number, not {text[:40]!r}")
+    number = int(text)
+    if not 0 < number <= _MAX_ID:
         raise UnknownChangeError(f"there is no change {text[:40]}")
     return number
 
@@ -200,4 +195,4 @@ def _status_of(error: BreakwaterError) -> int:
         return 404
     if isinstance(error, BodyTooLargeError):
         return 413
-    return 400 if isinstance(error, InvalidChangeError) else 503
+    return 400 if isinstance(error, InvalidInputError) else 503

@@ -66,9 +66,10 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
     def header(self) -> str:
         """The estimate as the value of a header, a dictionary of structured fields."""
-        return ", ".join(
-            f"{name.replace('_', '-')}={getattr(self, name)}" for name in self.__struct_fields__
-        )
+        return _HEADER.format(*msgspec.structs.astuple(self))
+
+
+_HEADER: Final = ", ".join(f"{name.replace('_', '-')}={{}}" for name in Estimate.__struct_fields__)
 
 
 class Costing:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from breakwater.metrics.archive.archive import Archive
 from breakwater.metrics.classes.rollup import load_rollup
 from breakwater.metrics.classes.tiers import TieredReader
-from breakwater.metrics.cost import Costing, Estimate, PlanOf, most_rows, selections
+from breakwater.metrics.cost import Costing, Estimate, PlanOf, most_rows
 from breakwater.metrics.deadline import Deadline
 from breakwater.metrics.durable.durability import Durability
 from breakwater.metrics.durable.records import load_columns
@@ -21,11 +21,10 @@ from breakwater.metrics.evaluation.whole import load_running
 from breakwater.metrics.grid.steps import check_primary_step
 from breakwater.metrics.grid.window import Window, window
 from breakwater.metrics.language.program import parse_query
-from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.language.vocabulary import BARE, Vocabulary
 from breakwater.metrics.limits.cardinality import Cardinality, cardinality_of
 from breakwater.metrics.limits.limiter import Limiter
-from breakwater.metrics.programs import Programs, Question
+from breakwater.metrics.programs import Look, Programs, Question
 from breakwater.metrics.reading.plan import Plan, Planner, check_lines, tags_label
 from breakwater.metrics.reading.reader import Reader
 from breakwater.metrics.results import Expression, Line, MetricsStats, QueryResult
@@ -40,7 +39,6 @@ from breakwater.metrics.store.blocks import load_kernels, load_packing
 from breakwater.metrics.store.normalizing import Normalizing, load_updates
 from breakwater.metrics.store.ports import Resolved
 from breakwater.metrics.store.series_store import SeriesStore
-from breakwater.metrics.text.legends import Legend
 from breakwater.model import Clock
 
 _SETTLE_STEPS = 1
@@ -80,6 +78,7 @@ class MetricsEngine:
             folder=folder if self._durability is not None else None,
         )
         self._retention.catch_up()
+        self._store.discards.tell()
         self._limiter = Limiter(self._store, clock)
         full = FullResolution(self._store, Reader(self._store, self._planner))
         self._reader = TieredReader(full, self._retention.tiers)
@@ -106,6 +105,7 @@ class MetricsEngine:
         self, handles: Handles, timestamps_ms: Handles | int, values: NDArray[np.float64]
     ) -> NDArray[np.intp]:
         """Store a column; returns the positions of handles whose series was retired meanwhile."""
+        self._store.discard_future()
         return self._limiter.write(handles, timestamps_ms, values)
 
     def record(
@@ -116,10 +116,12 @@ class MetricsEngine:
         What an update means is said by the tag `atlas.dstype` of its series; the arithmetic is
         that of `breakwater.model.normalization`.
         """
+        self._store.discard_future()
         return self._normalizing.record(handles, timestamps_ms, values)
 
     def reach_ms(self, newest_ms: int) -> tuple[int, int]:
         """The oldest and the newest stamp that would be stored now beside one of `newest_ms`."""
+        self._store.discard_future()
         return self._store.reach_ms(newest_ms)
 
     def write_series(self, tags: Mapping[str, str], timestamp_ms: int, value: float) -> None:
@@ -170,7 +172,8 @@ class MetricsEngine:
 
     def complete(self, timestamp_ms: int) -> None:
         """Take note that what comes by lines up to `timestamp_ms` is in."""
-        self._complete_ms = max(self._complete_ms, timestamp_ms)
+        is_ahead = self._complete_ms > self._furthest_ms()
+        self._complete_ms = timestamp_ms if is_ahead else max(self._complete_ms, timestamp_ms)
 
     def latest_complete_ms(self) -> int:
         """The newest stamp whose datapoints are expected to be in.
@@ -180,7 +183,7 @@ class MetricsEngine:
         """
         step = self.step_ms
         by_clock = (self.clock.now_ms() // step - _SETTLE_STEPS) * step
-        if self._complete_ms >= by_clock - 2 * step:
+        if by_clock - 2 * step <= self._complete_ms <= self._furthest_ms():
             return self._complete_ms
         return by_clock
 
@@ -227,7 +230,7 @@ class MetricsEngine:
         need whole lines walk the window once more each. Statistics in legends are those of the
         stretch. Raises what `query` raises, at any stretch.
         """
-        parsed = self._programs.read(program).expressions
+        read = self._programs.read(program)
         asked = self._stretched(start_ms, end_ms, step_ms)
         deadline = deadline or Deadline(timeout_s)
         stretches = Stretches(
@@ -238,8 +241,8 @@ class MetricsEngine:
             points=points,
             now_ms=self.clock.now_ms(),
         )
-        for part, answers in stretches.run(parsed):
-            pairs = zip(parsed, answers, strict=True)
+        for part, answers in stretches.run(read.expressions):
+            pairs = zip(read.looks, answers, strict=True)
             expressions = [self._checked(each, lines, deadline) for each, lines in pairs]
             yield _result(part, expressions, deadline)
 
@@ -257,8 +260,8 @@ class MetricsEngine:
         a multiple of the step of the class it reaches into. Asked with another step, `query`
         leaves out what it cannot get. Raises QueryError when the program cannot be read.
         """
-        parsed = self._programs.read(program).expressions
-        return self._reader.fitted_step(selections(parsed), start_ms, end_ms, step_ms)
+        chosen = self._programs.read(program).selections
+        return self._reader.fitted_step(chosen, start_ms, end_ms, step_ms)
 
     def estimate(
         self,
@@ -288,11 +291,13 @@ class MetricsEngine:
         read = self._programs.read_soon(program)
         if read is None or read.parts > _FEW_PARTS:
             return None
-        chosen = selections(read.expressions)
-        plans = {each: self._plan_soon(each) for each in chosen}
-        known = {each: plan for each, plan in plans.items() if plan is not None}
-        if len(known) < len(chosen):
-            return None
+        chosen = read.selections
+        known: dict[Selection, Plan] = {}
+        for each in chosen:
+            plan = self._plan_soon(each)
+            if plan is None:
+                return None
+            known[each] = plan
         asked = self._stretched(start_ms, end_ms, step_ms)
         if not all(self._reader.is_recent(each, asked) for each in chosen):
             return None
@@ -323,8 +328,12 @@ class MetricsEngine:
         )
 
     def maintain(self) -> None:
-        """Roll up and pack what takes no more writes, snapshot when due; call it once a step."""
+        """Roll up and pack what takes no more writes, snapshot when due; call it once a step.
+
+        First of all what lies in the future is given up, if the clock has been set back.
+        """
         self._retention.maintain()
+        self._store.discards.tell()
         while self._store.seal():
             pass
         if self._durability is not None:
@@ -368,7 +377,11 @@ class MetricsEngine:
             limiter=self._limiter.stats(),
             classes=self._retention.stats(),
             archive=None if self._retention.archive is None else self._retention.archive.stats(),
+            future=store.discards.stats(len(store.ring.passed)),
         )
+
+    def _furthest_ms(self) -> int:
+        return self.clock.now_ms() + self.settings.max_ahead_steps * self.step_ms
 
     def _answer(
         self,
@@ -378,7 +391,7 @@ class MetricsEngine:
         step_ms: int,
         deadline: Deadline,
     ) -> QueryResult:
-        parsed = self._programs.read(program).expressions
+        read = self._programs.read(program)
         asked = window(start_ms, end_ms, step_ms, self.step_ms, max_points=self.settings.max_points)
         evaluation = Evaluation(
             self._reader,
@@ -389,12 +402,12 @@ class MetricsEngine:
         )
         expressions = []
         points = 0
-        for each in parsed:
-            lines = evaluation.lines(each.inner)
+        for styled, look in zip(read.expressions, read.looks, strict=True):
+            lines = evaluation.lines(styled.inner)
             points += lines.values.size
             if points > self.settings.max_points:
                 raise QueryLimitError("points in the answer", points, self.settings.max_points)
-            expressions.append(self._checked(each, lines, deadline))
+            expressions.append(self._checked(look, lines, deadline))
         return _result(asked, expressions, deadline)
 
     def _stretched(self, start_ms: int, end_ms: int, step_ms: int | None) -> Window:
@@ -415,9 +428,9 @@ class MetricsEngine:
                 plan = self._planner.plan(selection)
         return plan
 
-    def _checked(self, styled: Styled, lines: Lines, deadline: Deadline) -> Expression:
+    def _checked(self, look: Look, lines: Lines, deadline: Deadline) -> Expression:
         check_lines(len(lines.tags), self.settings.max_lines)
-        return _shown(styled, lines, deadline)
+        return _shown(look, lines, deadline)
 
     def _query(self, program: str) -> Query:
         return parse_query(program, self.vocabulary)
@@ -438,8 +451,8 @@ def _result(asked: Window, expressions: list[Expression], deadline: Deadline) ->
     )
 
 
-def _shown(styled: Styled, lines: Lines, deadline: Deadline) -> Expression:
-    legend = Legend(styled)
+def _shown(look: Look, lines: Lines, deadline: Deadline) -> Expression:
+    legend = look.legend
     shown = []
     for tags, label, values in zip(lines.tags, lines.labels, lines.values, strict=True):
         deadline.check()
@@ -447,9 +460,9 @@ def _shown(styled: Styled, lines: Lines, deadline: Deadline) -> Expression:
         text = legend.text(tags, label, values)
         shown.append(Line(tags=tags, label=named, legend=text, values=values))
     return Expression(
-        text=styled.text(),
-        settings=dict(styled.settings),
-        grouping=list(styled.inner.grouping),
+        text=look.text,
+        settings=dict(look.settings),
+        grouping=list(look.grouping),
         lines=shown,
         offset=legend.offset,
     )

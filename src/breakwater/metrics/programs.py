@@ -2,16 +2,19 @@
 
 import threading
 from collections import OrderedDict
+from functools import cached_property
 from typing import Final
 
 import msgspec
 
+from breakwater.metrics.cost import selections
 from breakwater.metrics.language.program import parse, parse_query
 from breakwater.metrics.language.rewrites import restrict
 from breakwater.metrics.language.size import Measure
 from breakwater.metrics.language.styled import Styled
 from breakwater.metrics.language.vocabulary import Vocabulary
-from breakwater.metrics.text.legends import short_legends
+from breakwater.metrics.selection.selection import Selection
+from breakwater.metrics.text.legends import Legend, short_legends
 
 _SOON_READ: Final = 512
 """Characters of a program that is read within about a millisecond."""
@@ -30,11 +33,35 @@ class Question(msgspec.Struct, frozen=True):
     has_short_legends: bool = False
 
 
-class Program(msgspec.Struct, frozen=True, eq=False):
+class Look(msgspec.Struct, frozen=True, eq=False):
+    """What is said of the lines of one expression, whatever their values are."""
+
+    text: str
+    settings: tuple[tuple[str, str], ...]
+    grouping: tuple[str, ...]
+    legend: Legend
+
+    @classmethod
+    def of(cls, styled: Styled) -> "Look":
+        """The look of an expression."""
+        return cls(styled.text(), styled.settings, styled.inner.grouping, Legend(styled))
+
+
+class Program(msgspec.Struct, frozen=True, eq=False, dict=True):
     """The expressions of a program, and how many parts they have, shared ones counted each time."""
 
     expressions: tuple[Styled, ...]
     parts: int
+
+    @cached_property
+    def selections(self) -> tuple[Selection, ...]:
+        """What it reads, each once; made once."""
+        return tuple(selections(self.expressions))
+
+    @cached_property
+    def looks(self) -> tuple[Look, ...]:
+        """How the lines of each expression look; made once."""
+        return tuple(map(Look.of, self.expressions))
 
 
 class Programs:

@@ -8,6 +8,7 @@ from breakwater.metrics.archive.archive import ArchiveStats
 from breakwater.metrics.classes.store import ClassStats
 from breakwater.metrics.durable.durability import DurabilityStats
 from breakwater.metrics.limits.limiter import LimiterStats
+from breakwater.metrics.store.discards import FutureStats
 from breakwater.metrics.store.normalizing import NormalizingStats
 
 Values = NDArray[np.float64]
@@ -80,3 +81,4 @@ class MetricsStats(msgspec.Struct, frozen=True, kw_only=True):
     limiter: LimiterStats | None = None
     classes: dict[str, ClassStats] = {}
     archive: ArchiveStats | None = None
+    future: FutureStats | None = None

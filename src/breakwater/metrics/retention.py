@@ -104,6 +104,7 @@ class Retention:
         self._store, self._clock = store, clock
         self._is_ending = False
         self._told: set[str] = set()
+        self._rewinds = 0
         self.classes: list[ClassStore] = []
         self.archive: Archive | None = None
         self.tiers: list[CoarseTier] = []
@@ -141,11 +142,27 @@ class Retention:
             )
         )
 
+    def heal(self) -> None:
+        """Give up what lies beyond the clock, in the store and in what was made of it."""
+        self._store.discard_future()
+        step_ms, now_ms = self._store.settings.step_ms, self._clock.now_ms()
+        furthest_ms = now_ms + self._store.settings.max_ahead_steps * step_ms
+        is_ahead = any(each.is_ahead(furthest_ms) for each in self.classes)
+        if self._rewinds == self._store.rewinds and not is_ahead:
+            return
+        self._rewinds = self._store.rewinds
+        last = self._store.settled_slots()[1]
+        if last < 0:
+            last = now_ms // step_ms
+        for each in self.classes:
+            last = each.rewind(last)
+
     def catch_up(self) -> None:
         """Have the store, just filled from its files, forget what has left the retention by now.
 
         After a stop longer than that, this is the last moment to roll up the end of what it holds.
         """
+        self.heal()
         now_ms = self._clock.now_ms()
         multiple = self.classes[0].rollup.multiple if self.classes else 0
         if multiple and self._store.settle(now_ms, multiple):
@@ -157,6 +174,7 @@ class Retention:
 
     def maintain(self, *, budget_s: float = BUDGET_S) -> None:
         """Roll up what is final, for `budget_s` at most; pack; snapshot when due."""
+        self.heal()
         end_s = self._clock.monotonic_s() + budget_s
         for each in self.classes:
             began_s = self._clock.monotonic_s()

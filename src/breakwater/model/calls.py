@@ -57,9 +57,6 @@ class Status(StrEnum):
 CALLERS_FAULT: Final = frozenset((Status.BAD_REQUEST, Status.ACCESS_DENIED, Status.THROTTLED))
 """Failures that speak of the request, not of the health of the callee."""
 
-NOT_SENT: Final = frozenset((Status.SHORT_CIRCUITED, Status.REJECTED))
-"""Calls the caller's guard refused before they left the process."""
-
 
 def status_of_http(code: int) -> Status:
     """The call status that an HTTP response code stands for."""

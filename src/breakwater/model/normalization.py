@@ -16,6 +16,11 @@ _SHORT_STEP_MS: Final = 60_000
 _SHORT_HEARTBEAT_MS: Final = 120_000
 
 
+def counter_heartbeat_ms(step_ms: int) -> int:
+    """How long after a total the next one may come: two steps, or two minutes of short steps."""
+    return _SHORT_HEARTBEAT_MS if step_ms < _SHORT_STEP_MS else 2 * step_ms
+
+
 class Normalizer(Protocol):
     """What each kind of meter offers."""
 
@@ -82,8 +87,7 @@ class CounterNormalizer:
     __slots__ = ("_last_ms", "_rate", "_total")
 
     def __init__(self, step_ms: int) -> None:
-        heartbeat_ms = _SHORT_HEARTBEAT_MS if step_ms < _SHORT_STEP_MS else 2 * step_ms
-        self._rate = RateNormalizer(step_ms, heartbeat_ms)
+        self._rate = RateNormalizer(step_ms, counter_heartbeat_ms(step_ms))
         self._last_ms: int | None = None
         self._total = 0.0
 

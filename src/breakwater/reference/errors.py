@@ -9,11 +9,9 @@ InvalidInputError
 └── UnknownServiceError            no such service in this fleet (raised while starting)
 LimitExceededError
 └── FullError                 503  a bounded table is full; carries the bound
-UnavailableError
-└── NoApplianceError          503  no CDN appliance is known to this process
 """
 
-from breakwater.model import InvalidInputError, LimitExceededError, UnavailableError
+from breakwater.model import InvalidInputError, LimitExceededError
 
 
 class MalformedRequestError(InvalidInputError):
@@ -46,7 +44,3 @@ class UnknownServiceError(InvalidInputError):
 
 class FullError(LimitExceededError):
     """A table that protects the process from growing without end is full."""
-
-
-class NoApplianceError(UnavailableError):
-    """There is no CDN appliance to send a viewer to."""

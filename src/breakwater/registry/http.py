@@ -4,7 +4,6 @@
 once when the registry is not at revision N (or none is given), else at its next change.
 """
 
-import math
 from typing import Final
 
 import msgspec
@@ -13,12 +12,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from breakwater.model import InstanceView
-from breakwater.registry.errors import InvalidInstanceError
 from breakwater.registry.eureka_http import EurekaEndpoints, status_of
-from breakwater.registry.fields import integer_of, shown
 from breakwater.registry.operations import operations
 from breakwater.registry.registry import Registry
-from breakwater.web import answering_errors
+from breakwater.web import answering_errors, number, whole_number
 
 __all__ = ["operations", "routes"]
 
@@ -48,7 +45,9 @@ class NativeEndpoints:
     async def instances(self, request: Request) -> Response:
         """The instances, at once or when they have changed."""
         view = await self._registry.wait_view(
-            _revision(request), _wait_s(request), request.query_params.get("service") or None
+            whole_number(request, "revision", None),
+            number(request, "wait_s", 0.0, lowest=0),
+            request.query_params.get("service") or None,
         )
         headers = {"cache-control": "no-store"}
         return Response(self._encode(view), media_type="application/json", headers=headers)
@@ -60,19 +59,3 @@ class NativeEndpoints:
         body = _ENCODER.encode(view)
         self._encoded = (view, body)
         return body
-
-
-def _revision(request: Request) -> int | None:
-    text = request.query_params.get("revision")
-    return integer_of(text, "revision", default=0) if text else None
-
-
-def _wait_s(request: Request) -> float:
-    text = request.query_params.get("wait_s", "0")
-    try:
-        wait_s = float(text)
-    except ValueError:
-        wait_s = math.nan
-    if not 0 <= wait_s < math.inf:
-        raise InvalidInstanceError(f"wait_s must be a number of seconds from 0, got {shown(text)}")
-    return wait_s

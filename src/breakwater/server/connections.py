@@ -4,6 +4,7 @@ uvicorn bounds neither how long nor how large the head of a request may be, and 
 memory for as long as its reader likes. Here a head must be complete in `head_timeout_s` and, with
 everything else that is not body, within 128 KiB; an answer of which nothing is read for ten
 seconds is given up; and there are at most `max_connections`, so that files stay for other uses.
+Nor does uvicorn spare a small answer its second packet; here head and body travel together.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from breakwater.server.settings import ServerSettings
 
@@ -24,6 +26,8 @@ _OVERHEAD_PER_BODY_BYTE: Final = 16
 """A chunk of one byte has five more around it; trailers and extensions count as overhead too."""
 _READ_PATIENCE_S: Final = 10.0
 _FILES_FOR_OTHERS: Final = 128
+_JOINED_BYTES: Final = 64 << 10
+"""The longest part of an answer that is copied to travel with the head."""
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,10 +84,12 @@ class BoundedConnection(HttpToolsProtocol):
         """Parse what came, unless it is too much."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
-            self._expect_head()
+        former: RequestResponseCycle | None = self.cycle
         self._overhead += len(data)
         super().data_received(data)
+        is_between = former is None or former.response_complete
+        if is_between and self.cycle is former and not self.transport.is_closing():
+            self._expect_head()  # most heads come whole and need no timer
         if self._overhead > _MOST_OVERHEAD_BYTES and not self.transport.is_closing():
             what = f"the head of the request is larger than {_MOST_OVERHEAD_BYTES} bytes"
             self._refuse(431, what, "large_head")
@@ -136,6 +142,11 @@ class BoundedConnection(HttpToolsProtocol):
             self.transport.close()
             self._watch_reader()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Begin to work on a request, of which the answer is written through `JoinedAnswer`."""
+        cycle.transport = JoinedAnswer(self.transport, self.loop)  # type: ignore[assignment]  # all it calls
+        super()._start_asgi_task(cycle, app)
+
     def _expect_head(self) -> None:
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(self.bounds.head_timeout_s, self._head_is_late)
@@ -179,6 +190,50 @@ class BoundedConnection(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         self._head_timer = self._read_timer = None
+
+
+class JoinedAnswer:
+    """Where one answer is written: what is written first waits for what follows.
+
+    It waits no longer than the event loop's present turn, so a stream that has nothing to tell
+    yet, or a `100 Continue`, goes out as soon. One packet instead of two saves a system call here,
+    and the reader a wake-up.
+    """
+
+    __slots__ = ("_first", "_loop", "_transport", "_turn")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._first = b""
+        self._turn: asyncio.Handle | None = None
+
+    def write(self, data: bytes) -> None:
+        """Send this, with what waits for it."""
+        if self._turn is None:
+            self._first = data
+            self._turn = self._loop.call_soon(self._send)
+        elif self._first and len(data) <= _JOINED_BYTES:
+            self._turn.cancel()
+            joined, self._first = self._first + data, b""
+            self._transport.write(joined)
+        else:
+            self._send()
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what waits, then no more."""
+        self._send()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether nothing more will be sent."""
+        return self._transport.is_closing()
+
+    def _send(self) -> None:
+        if self._first:
+            first, self._first = self._first, b""
+            self._transport.write(first)
 
 
 _PHRASES: Final = {

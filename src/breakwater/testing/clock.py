@@ -16,6 +16,10 @@ class FakeClock:
         """The pretended monotonic time in seconds."""
         return self._monotonic_s
 
+    def leap(self, seconds: float) -> None:
+        """Set the wall clock ahead, or back when negative; no time passes."""
+        self._now_ms += seconds * 1000.0
+
     def advance(self, seconds: float) -> None:
         """Move both clocks forward by `seconds`."""
         self._now_ms += seconds * 1000.0

@@ -1,6 +1,5 @@
 """`GET /api/v1/topology`: the dependency graph of the last minutes, with rates and latencies."""
 
-import re
 from typing import Annotated
 
 import msgspec
@@ -9,27 +8,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from breakwater.model import Clock, InvalidInputError
+from breakwater.model import Clock
 from breakwater.topology.observation import QueryEngine, observe
 from breakwater.topology.summary import Topology, summarise
-from breakwater.web import Operation, Parameter, json_answer, ok
+from breakwater.web import Operation, Parameter, json_answer, ok, whole_number
 
 _MAX_WINDOW_S = 3600
-_SECONDS = re.compile(r"[0-9]{1,5}")
 
 
 def routes(engine: QueryEngine, clock: Clock, *, step_ms: int) -> list[BaseRoute]:
     """The routes of this room; `step_ms` is the step of the metrics engine."""
 
     async def topology(request: Request) -> Response:
-        text = request.query_params.get("window_s", "60")
-        if not _SECONDS.fullmatch(text) or not 1 <= int(text) <= _MAX_WINDOW_S:
-            raise InvalidInputError(
-                f"window_s is '{text[:40]}'; allowed: whole seconds from 1 to {_MAX_WINDOW_S}"
-            )
+        window_s = whole_number(request, "window_s", 60, lowest=1, highest=_MAX_WINDOW_S)
         end_ms = clock.now_ms() // step_ms * step_ms - step_ms
         window = await run_in_threadpool(
-            observe, engine, start_ms=end_ms - int(text) * 1000, end_ms=end_ms, step_ms=step_ms
+            observe, engine, start_ms=end_ms - window_s * 1000, end_ms=end_ms, step_ms=step_ms
         )
         return json_answer(summarise(window))
 

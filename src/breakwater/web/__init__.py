@@ -1,6 +1,7 @@
 """What the HTTP side of every room has in common: bounded bodies, JSON answers, one error shape.
 
-`bounded_body` and `unpacked_body` never hold more of a request than is allowed; `json_answer` and
+`bounded_body` and `unpacked_body` never hold more of a request than is allowed; `whole_number`,
+`number` and `flag` read the parameters of a query, each with its default; `json_answer` and
 `error_answer` spell answers alike; `answering_errors` turns what a room raises on purpose into a
 status code and `{"type": "error", "message": ...}`. Which error means which code stays the
 business of the room. `caller_of` tells callers apart where they have to share. `Operation`
@@ -10,7 +11,11 @@ describes a route, for the OpenAPI document.
 from breakwater.web.answers import Endpoint, answering_errors, error_answer, json_answer
 from breakwater.web.bodies import bounded_body
 from breakwater.web.callers import CALLER, caller_of
-from breakwater.web.errors import BodyTooLargeError, UnreadableBodyError
+from breakwater.web.errors import (
+    BodyTooLargeError,
+    UnreadableBodyError,
+    UnusableParameterError,
+)
 from breakwater.web.events import EventStream
 from breakwater.web.operations import (
     JSON,
@@ -25,6 +30,7 @@ from breakwater.web.operations import (
     path_parameter,
 )
 from breakwater.web.packing import gunzipped, unpacked_body
+from breakwater.web.query import flag, number, whole_number
 
 __all__ = [
     "CALLER",
@@ -39,14 +45,18 @@ __all__ = [
     "Parameter",
     "Reply",
     "UnreadableBodyError",
+    "UnusableParameterError",
     "answering_errors",
     "bounded_body",
     "caller_of",
     "empty",
     "error_answer",
+    "flag",
     "gunzipped",
     "json_answer",
+    "number",
     "ok",
     "path_parameter",
     "unpacked_body",
+    "whole_number",
 ]

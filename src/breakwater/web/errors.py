@@ -1,7 +1,8 @@
 """What can be wrong with a request before a room has looked at it.
 
-BodyTooLargeError(LimitExceededError)    more bytes were sent than are allowed; send less
-UnreadableBodyError(InvalidInputError)   the body is not packed as it says; mend it
+BodyTooLargeError(LimitExceededError)       more bytes were sent than are allowed; send less
+UnreadableBodyError(InvalidInputError)      the body is not packed as it says; mend it
+UnusableParameterError(InvalidInputError)   a parameter of the query is not as it must be
 """
 
 from breakwater.model import InvalidInputError, LimitExceededError
@@ -17,3 +18,7 @@ class BodyTooLargeError(LimitExceededError):
 
 class UnreadableBodyError(InvalidInputError):
     """The body cannot be unpacked, or is packed in a way that is not known here."""
+
+
+class UnusableParameterError(InvalidInputError):
+    """A parameter of the query cannot be read; the message names it and what is allowed."""

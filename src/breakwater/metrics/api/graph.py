@@ -142,7 +142,7 @@ class Graph(msgspec.Struct, kw_only=True, eq=False, dict=True):
         lines = self.lines
         if not lines:
             return np.empty((0, self.points))
-        return np.stack([each.line.values for each in lines])
+        return np.concatenate([each.line.values for each in lines]).reshape(len(lines), -1)
 
     def paint(self) -> None:
         """Give every line its colour; raises QueryValueError for a palette that is not known."""

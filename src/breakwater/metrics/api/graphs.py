@@ -18,6 +18,7 @@ from breakwater.metrics.api.formats import CONTENT_TYPES, separated, statistics_
 from breakwater.metrics.api.graph import Explanation, Graph, arranged
 from breakwater.metrics.api.parameters import (
     PICTURES,
+    FormatName,
     GraphParameters,
     format_of,
     is_browser,
@@ -159,19 +160,21 @@ def encoded(graph: Graph, spans: list[PlotSpan]) -> bytes:
     """The graph in the format it was asked for."""
     if graph.asked.format in _DRAWN:
         graph.paint()
-    encoders: dict[str, Callable[[], bytes]] = {
-        "png": lambda: png_of(graph, spans),
-        "svg": lambda: svg_of(graph, spans).encode(),
-        "v2.json": lambda: _v2(graph, spans),
-        "csv": lambda: separated(graph, ","),
-        "txt": lambda: separated(graph, "\t"),
-        "json": lambda: table_json(graph, "bare"),
-        "std.json": lambda: table_json(graph),
-        "stats.json": lambda: statistics_json(graph),
-    }
-    return encoders[graph.asked.format]()
+    return _ENCODERS[graph.asked.format](graph, spans)
 
 
 def _v2(graph: Graph, spans: list[PlotSpan]) -> bytes:
     image = png_of(graph, spans) if graph.asked.has_picture else None
     return v2_json(graph, image=image, spans=spans)
+
+
+_ENCODERS: Final[dict[FormatName, Callable[[Graph, list[PlotSpan]], bytes]]] = {
+    "png": png_of,
+    "svg": lambda graph, spans: svg_of(graph, spans).encode(),
+    "v2.json": _v2,
+    "csv": lambda graph, _: separated(graph, ","),
+    "txt": lambda graph, _: separated(graph, "\t"),
+    "json": lambda graph, _: table_json(graph, "bare"),
+    "std.json": lambda graph, _: table_json(graph),
+    "stats.json": lambda graph, _: statistics_json(graph),
+}

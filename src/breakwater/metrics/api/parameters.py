@@ -240,16 +240,15 @@ def _zones(reader: ParameterReader) -> tuple[tuple[str, ...], tzinfo]:
 def _step(asked: _Timeless, span_ms: int, primary_ms: int) -> tuple[int, list[str]]:
     """The step in milliseconds, and a remark where it is not the one that was asked for."""
     text, form = asked.step, asked.parameters.format
-    for_width_ms = step_for_width(primary_ms, asked.parameters.width, span_ms)
     if not text:
-        return for_width_ms, []
+        return step_for_width(primary_ms, asked.parameters.width, span_ms), []
     milliseconds = whole_number(text)
     asked_ms = parse_duration(text) if milliseconds is None else milliseconds
     if asked_ms == 0:
         raise QueryValueError("parameter 'step' is '0'; expected a length of time like 5s, 1m, 1h")
     step_ms = round_step(primary_ms, asked_ms)
     if form in PICTURES or form == "v2.json" or asked.is_width_given:
-        step_ms = max(step_ms, for_width_ms)
+        step_ms = max(step_ms, step_for_width(primary_ms, asked.parameters.width, span_ms))
     if step_ms == asked_ms:
         return step_ms, []
     return step_ms, [f"the step is {duration_text(step_ms)} instead of {duration_text(asked_ms)}"]

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import attrgetter, le
 from typing import Final, Generic, Literal, TypeVar
 
 import msgspec
@@ -47,7 +48,9 @@ LIGHT: Final = Estimate(
 _LIGHT_AT_ONCE: Final = 3
 _HEAVY_AT_ONCE: Final = 2
 _MOST_WAITING: Final = 64
-_BOUNDED: Final = ("input_datapoints", "lines", "output_points", "bytes", "parts", "files")
+_BOUNDED: Final = attrgetter(
+    "input_datapoints", "lines", "output_points", "bytes", "parts", "files"
+)
 
 _T = TypeVar("_T")
 LaneName = Literal["inline", "light", "heavy"]
@@ -250,7 +253,7 @@ class QueryQueue:
 
 def within(estimate: Estimate, most: Estimate) -> bool:
     """Whether nothing of an estimate is more than allowed."""
-    return all(getattr(estimate, name) <= getattr(most, name) for name in _BOUNDED)
+    return all(map(le, _BOUNDED(estimate), _BOUNDED(most)))
 
 
 async def _cancel_when_gone(request: Request, deadline: Deadline | None) -> None:

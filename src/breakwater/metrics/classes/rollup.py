@@ -100,6 +100,12 @@ class Rollup:
         """Nobody was there to send anything: steps before the next pass are not missed ones."""
         self._is_fed = False
 
+    def rewind(self) -> None:
+        """The end of what was rolled up is gone: go on behind what is left."""
+        self._work = None
+        self._is_fed = False
+        self.begun, self.done = self._recovered()
+
     def stats(self) -> RollupStats:
         """Counts since the start."""
         return RollupStats(

@@ -116,6 +116,18 @@ class ClassStore:
         """The last slot whose values are final."""
         return self.rollup.done
 
+    def is_ahead(self, furthest_ms: int) -> bool:
+        """Whether steps were rolled up that end after a time."""
+        return self.rollup.done * self.step_ms > furthest_ms
+
+    def rewind(self, last_slot: int) -> int:
+        """Give up what was made of slots of the source after this one; the last step that stays."""
+        last_step = last_slot // self.rollup.multiple
+        self.store.rewind(last_step)
+        if self.rollup.done > last_step:
+            self.rollup.rewind()
+        return last_step
+
     def seal(self) -> None:
         """Pack every block that takes no more writes."""
         while self.store.seal():

@@ -133,6 +133,7 @@ class TieredReader:
         plain = selection.without_offset()
         level = self._deepest(_begin(shifted))
         found = Reach(0, 0, 0)
+        is_recent = not level
         while level:
             tier, covered = self._tiers[level], self._tiers[level].covered_ms()
             if covered is not None and shifted.step_ms % tier.step_ms == 0:
@@ -146,7 +147,8 @@ class TieredReader:
             level -= 1
         held = shifted.points - self._base.unheld_points(shifted)
         steps = held * (shifted.step_ms // self._base.step_ms)
-        return _sum(found, Reach(len(plan.rows), len(plan.rows) * steps, steps))
+        own = Reach(len(plan.rows), len(plan.rows) * steps, steps)
+        return own if is_recent else _sum(found, own)
 
     def _begins(self, tier: Tier) -> int:
         """The time before which a coarse tier is asked."""

@@ -26,7 +26,7 @@ from breakwater.metrics.durable.snapshot import Grid, write_snapshot
 from breakwater.metrics.errors import NotDurableError
 from breakwater.metrics.settings import MetricsSettings
 from breakwater.metrics.store.ports import StoreImage
-from breakwater.metrics.store.series_store import SeriesStore
+from breakwater.metrics.store.series_store import NO_BLOCK, SeriesStore
 from breakwater.model import Clock
 
 log = structlog.get_logger("breakwater.metrics")
@@ -83,6 +83,7 @@ class Durability:
             raise
         self.recovery = recovered.report
         self._files = recovered.files
+        self._changed_from = NO_BLOCK
         self._snapshot = self.recovery.snapshot
         self._snapshots, self._snapshot_s = 0, 0.0
         self._log = WriteAheadLog(files, step_ms=settings.step_ms, slots=settings.block_slots)
@@ -217,17 +218,20 @@ class Durability:
     def _held_image(self) -> StoreImage:
         """An image; no row changes hands until `keeps_retired_rows` is taken back."""
         self._store.keeps_retired_rows = True
+        self._changed_from = min(self._changed_from, self._store.take_changed())
         return self._store.image()
 
     def _write(self, number: int, image: StoreImage) -> bool:
         """Write snapshot `number` and remove what it makes superfluous; False when given up."""
         began_s = self._clock.monotonic_s()
         logged = self._log.written_bytes
+        unchanged = {at: name for at, name in self._files.items() if at < self._changed_from}
         files = write_snapshot(
-            self._grid, number, image, self._files, may_go_on=lambda: not self._is_ending
+            self._grid, number, image, unchanged, may_go_on=lambda: not self._is_ending
         )
         if files is None:
             return False
+        self._changed_from = NO_BLOCK
         former, self._snapshot = self._snapshot, number
         kept = set(files.values()) | set(self._files.values())
         self._files = files

@@ -31,6 +31,7 @@ from breakwater.metrics.durable.records import (
     encode_header,
     encode_packed,
     encode_put,
+    encode_rewind,
     encode_table,
     frame,
 )
@@ -40,7 +41,7 @@ from breakwater.metrics.series.table import SeriesTable
 
 log = structlog.get_logger("breakwater.metrics")
 
-SYNC_EVERY_S: Final = 1.0
+_SYNC_EVERY_S: Final = 1.0
 MOST_WAITING_BYTES: Final = 64 << 20
 _SEGMENT_BYTES: Final = 64 << 20
 _ENTRY_BYTES: Final = 64
@@ -122,12 +123,10 @@ class Segment(msgspec.Struct, frozen=True):
 class WriteAheadLog:
     """An open log. `define`, `put` and `mark` belong to the one writer of the store."""
 
-    def __init__(
-        self, folder: Path, *, step_ms: int, slots: int, sync_every_s: float = SYNC_EVERY_S
-    ) -> None:
+    def __init__(self, folder: Path, *, step_ms: int, slots: int) -> None:
         self._folder = folder
         self._step_ms, self._slots = step_ms, slots
-        self._sync_every_s = sync_every_s
+        self._sync_every_s = _SYNC_EVERY_S
         self._changed = threading.Condition()
         self._queue: list[_Entry] = []
         self._queued_bytes = 0
@@ -163,9 +162,7 @@ class WriteAheadLog:
         parts = encode_table(series)
         with self._changed:
             if self._is_taking:
-                self._position += 1
-                self._queued_bytes += sum(map(len, parts)) + _ENTRY_BYTES
-                self._append(_Entry(Kind.DEFINE_TABLE, parts))
+                self._take(_Entry(Kind.DEFINE_TABLE, parts), sum(map(len, parts)))
 
     def put(self, serials: Integers, slots: Integers | int, values: Floats) -> None:
         """Queue datapoints; all three columns are equally long, not empty and not changed later."""
@@ -176,16 +173,12 @@ class WriteAheadLog:
         if count >= _PACKED_FROM:
             column = np.full(count, slots) if isinstance(slots, int) else slots
             with self._changed:
-                self._position += 1
-                self._queued_bytes += _POINT_BYTES * count + _ENTRY_BYTES
                 put = Put(serials, column, values)
-                self._append(_Entry(Kind.PUT_PACKED, put=put, points=count))
+                self._take(_Entry(Kind.PUT_PACKED, put=put, points=count), _POINT_BYTES * count)
             return
         for kind, parts in encode_put(serials, slots, values):
             with self._changed:
-                self._position += 1
-                self._queued_bytes += sum(map(len, parts)) + _ENTRY_BYTES
-                self._append(_Entry(kind, parts, points=len(serials)))
+                self._take(_Entry(kind, parts, points=len(serials)), sum(map(len, parts)))
 
     def stand(self, standing: Standing) -> None:
         """Queue where the normalisation of series stands; after the datapoints it belongs to."""
@@ -194,9 +187,13 @@ class WriteAheadLog:
             return
         for parts in encode_standing(standing):
             with self._changed:
-                self._position += 1
-                self._queued_bytes += sum(map(len, parts)) + _ENTRY_BYTES
-                self._append(_Entry(Kind.STANDING, parts))
+                self._take(_Entry(Kind.STANDING, parts), sum(map(len, parts)))
+
+    def rewind(self, last_slot: int) -> None:
+        """Queue that everything after a slot was given up."""
+        with self._changed:
+            if self._is_taking:
+                self._take(_Entry(Kind.REWIND, encode_rewind(last_slot)), 0)
 
     def mark(self) -> Mark:
         """Begin a new segment here; raises NotDurableError while the log is failing."""
@@ -326,6 +323,12 @@ class WriteAheadLog:
             if not self._failure:
                 self._failure = f"{self._folder}: too much waits for the disk, which is too slow"
                 self._failures += 1
+
+    def _take(self, entry: _Entry, size_bytes: int) -> None:
+        """Queue what somebody may wait for."""
+        self._position += 1
+        self._queued_bytes += size_bytes + _ENTRY_BYTES
+        self._append(entry)
 
     def _append(self, entry: _Entry) -> None:
         self._queue.append(entry)

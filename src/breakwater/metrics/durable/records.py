@@ -30,6 +30,7 @@ _FRAME: Final = struct.Struct("<IIB")
 _LENGTH_AND_KIND: Final = struct.Struct("<IB")
 _NO_PAIR_16: Final = (1 << 16) - 1
 _COUNT: Final = struct.Struct("<I")
+_SLOT: Final = struct.Struct("<q")
 _PUT: Final = struct.Struct("<Iqq")
 _PACKED: Final = struct.Struct("<III")
 _TABLE: Final = struct.Struct("<IqqIHH")
@@ -45,6 +46,7 @@ class Kind(IntEnum):
     PUT_PACKED = 4
     DEFINE_TABLE = 8
     STANDING = 9
+    REWIND = 10
     STATE = 16
     ROWS = 17
     SERIALS = 18
@@ -123,9 +125,9 @@ class Frames:
     `end` is where the last good record ends; afterwards `is_cut` says whether bytes were left.
     """
 
-    def __init__(self, data: bytes, start: int = HEADER_BYTES) -> None:
+    def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)
-        self.end = start
+        self.end = HEADER_BYTES
 
     @property
     def is_cut(self) -> bool:
@@ -198,6 +200,17 @@ def decode_table(payload: memoryview) -> SeriesTable:
     if lines.size and int(lines.max()) >= len(pairs):
         raise ValueError("a place without a pair")
     return SeriesTable(serial, slot, pairs, lines)
+
+
+def encode_rewind(last_slot: int) -> list[Part]:
+    """Payload of REWIND: the last slot that was not given up."""
+    return [_SLOT.pack(last_slot)]
+
+
+def decode_rewind(payload: memoryview) -> int:
+    """The last slot that a REWIND record did not give up."""
+    (last_slot,) = _SLOT.unpack(payload)
+    return int(last_slot)
 
 
 def encode_put(

@@ -21,6 +21,7 @@ from breakwater.metrics.durable.records import (
     decode_definitions,
     decode_header,
     decode_put,
+    decode_rewind,
     decode_table,
 )
 from breakwater.metrics.durable.snapshot import DamagedFileError, Grid, Snapshot, read_snapshot
@@ -208,6 +209,8 @@ class _Replay:
             self._put(decode_put(kind, payload))
         elif kind is Kind.STANDING:
             self._stand(decode_standing(payload))
+        elif kind is Kind.REWIND:
+            self._store.rewind(decode_rewind(payload))
 
     def _define(
         self,

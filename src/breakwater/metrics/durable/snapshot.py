@@ -8,12 +8,11 @@ Format: docs/formats/metrics-log.md.
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from pcodec import ChunkConfig, standalone
 
 from breakwater.metrics.durable.files import (
     BLOCK_MAGIC,
@@ -31,13 +30,17 @@ from breakwater.metrics.durable.records import (
     encode_header,
     frame,
 )
-from breakwater.metrics.durable.segments import decode_segment, encode_segment, unpack_column
+from breakwater.metrics.durable.segments import (
+    decode_segment,
+    encode_segment,
+    pack_column,
+    unpack_column,
+)
 from breakwater.metrics.normalize.standing import EXTRAS, Standing
 from breakwater.metrics.series.index import IndexImage
 from breakwater.metrics.store.blocks import SEGMENT_ROWS, Array, PackedBlock, RawBlock
 from breakwater.metrics.store.ports import StoreImage
 
-_CONFIG: Final = ChunkConfig(compression_level=4)
 _BLOCK: Final = msgspec.msgpack.Decoder(tuple[int, int, int])
 _PAIRS: Final = msgspec.msgpack.Decoder(list[tuple[str, str]])
 
@@ -152,13 +155,13 @@ def _snapshot_parts(image: StoreImage, files: dict[int, str]) -> Iterator[Part]:
         extras=0 if standing is None else int(standing.is_extra.sum()),
     )
     yield from frame(Kind.STATE, [msgspec.msgpack.encode(state)])
-    yield from frame(Kind.ROWS, [_packed(tags.rows)])
-    yield from frame(Kind.SERIALS, [_packed(image.serials)])
-    yield from frame(Kind.LAST, [_packed(image.last_slots)])
+    yield from frame(Kind.ROWS, [pack_column(tags.rows)])
+    yield from frame(Kind.SERIALS, [pack_column(image.serials)])
+    yield from frame(Kind.LAST, [pack_column(image.last_slots)])
     yield from frame(Kind.PAIRS, [msgspec.msgpack.encode(tags.pairs)])
-    yield from frame(Kind.TABLE, [_packed(np.ascontiguousarray(tags.table.T))])
+    yield from frame(Kind.TABLE, [pack_column(tags.table.T)])
     if standing is not None:
-        yield from frame(Kind.STAMPS, [_packed(standing.last_ms)])
+        yield from frame(Kind.STAMPS, [pack_column(standing.last_ms)])
         yield from frame(Kind.EXTRAS, _extras_parts(standing))
     for number in sorted(open_blocks(image)):
         yield from _block_parts(image.blocks[number], tags.rows)
@@ -208,7 +211,7 @@ def _standing(
     """Where series stand; None in a snapshot from before there was such a thing."""
     if Kind.STAMPS not in sections:
         return None
-    last_ms = _unpacked(sections[Kind.STAMPS], np.int64, len(rows))
+    last_ms = unpack_column(sections[Kind.STAMPS], np.int64, len(rows))
     columns, count = sections[Kind.EXTRAS], state.extras
     places = np.frombuffer(columns, dtype="<i8", count=count)
     found = np.frombuffer(columns, dtype="<f8", count=EXTRAS * count, offset=8 * count)
@@ -217,25 +220,6 @@ def _standing(
     is_extra = np.zeros(len(rows), dtype=np.bool_)
     is_extra[places] = True
     return Standing(rows, last_ms, is_extra, found.reshape(EXTRAS, count).T)
-
-
-def _packed(values: NDArray[Any]) -> bytes:  # Any: each column has its own integer type
-    packed: bytes = b""
-    if values.size:
-        packed = standalone.simple_compress(values.reshape(-1), _CONFIG)
-    return packed
-
-
-def _unpacked(payload: memoryview, kind: type[np.signedinteger[Any]], size: int) -> NDArray[Any]:
-    if not size:
-        return np.empty(0, dtype=kind)
-    try:
-        values: NDArray[Any] = standalone.simple_decompress(bytes(payload))
-    except RuntimeError as error:
-        raise ValueError(str(error)) from error
-    if values is None or values.dtype != kind or len(values) != size:
-        raise ValueError(f"a column of {size} {np.dtype(kind)} was expected")
-    return values
 
 
 def _read(grid: Grid, path: Path, magic: bytes, number: int) -> list[tuple[Kind, memoryview]]:
@@ -283,8 +267,8 @@ def _image(
     blocks: dict[int, RawBlock | PackedBlock],
 ) -> StoreImage:
     count, width = state.series, state.width
-    table = _unpacked(sections[Kind.TABLE], np.int32, count * width).reshape(width, count).T
-    rows = _unpacked(sections[Kind.ROWS], np.int64, count)
+    table = unpack_column(sections[Kind.TABLE], np.int32, count * width).reshape(width, count).T
+    rows = unpack_column(sections[Kind.ROWS], np.int64, count)
     return StoreImage(
         newest=state.newest,
         next_serial=state.next_serial,
@@ -293,8 +277,8 @@ def _image(
             table=table,
             pairs=_PAIRS.decode(sections[Kind.PAIRS]),
         ),
-        serials=_unpacked(sections[Kind.SERIALS], np.int64, count),
-        last_slots=_unpacked(sections[Kind.LAST], np.int64, count),
+        serials=unpack_column(sections[Kind.SERIALS], np.int64, count),
+        last_slots=unpack_column(sections[Kind.LAST], np.int64, count),
         blocks=blocks,
         standing=_standing(rows, state, sections),
     )

@@ -4,6 +4,7 @@ Steps divide their next larger unit, so that every step of every length has its 
 walls: 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 s and min, 1, 2, 3, 4, 6, 8, 12 h, whole days.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from breakwater.metrics.errors import InvalidStepError
@@ -23,6 +24,8 @@ STEPS_MS: Final = (
     *(n * 3_600_000 for n in _HOURS),
 )
 """Every allowed step below a day, ascending, in milliseconds."""
+
+_LISTED: Final = frozenset(STEPS_MS)
 
 _ALLOWED_TEXT: Final = (
     "1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 s or min, 1, 2, 3, 4, 6, 8, 12 h, whole days"
@@ -46,7 +49,7 @@ def check_stored_step(step_ms: int) -> None:
 
 def check_query_step(step_ms: int, primary_ms: int) -> None:
     """Raise InvalidStepError unless a query over data of `primary_ms` may use `step_ms`."""
-    is_listed = step_ms in STEPS_MS or (step_ms > 0 and step_ms % DAY_MS == 0)
+    is_listed = step_ms in _LISTED or (step_ms > 0 and step_ms % DAY_MS == 0)
     if not is_listed:
         raise InvalidStepError(f"step of {step_ms} ms is not allowed; allowed: {_ALLOWED_TEXT}")
     if step_ms % primary_ms:
@@ -55,6 +58,7 @@ def check_query_step(step_ms: int, primary_ms: int) -> None:
         )
 
 
+@lru_cache(1024)
 def round_step(primary_ms: int, step_ms: int, *, block_ms: int | None = None) -> int:
     """The smallest allowed step that is at least `step_ms` and a multiple of `primary_ms`.
 

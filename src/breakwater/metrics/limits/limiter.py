@@ -352,7 +352,8 @@ class Limiter:
         )
 
     def _is_purge_due(self) -> bool:
-        return self._clock.now_ms() >= self._purged_ms + _PURGE_MS
+        waited_ms = self._clock.now_ms() - self._purged_ms
+        return not 0 <= waited_ms < _PURGE_MS  # below 0 the clock was set back
 
     def _purge(self) -> None:
         """Forget rolled-up series that were retired, which may leave room for others."""

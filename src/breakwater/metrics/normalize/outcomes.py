@@ -19,9 +19,10 @@ NO_VALUE: Final = 6
 DUPLICATE: Final = 7
 """Said again for a stamp that was taken."""
 LATE: Final = 8
-"""A whole step that came out of order; it fills its slot if that is empty."""
+"""Out of order by more than the source allows, and settled: a rate on the grid, which fills its
+slot if that is empty, or a gauge or a sum of a step older than the last two."""
 PASSED_OVER: Final = 9
-"""Out of order and of no use."""
+"""A rate off the grid, or a total, that is older than the newest; or a stamp below 1."""
 PAUSE: Final = 10
 """The first after a silence longer than a value holds."""
 RESET: Final = 11

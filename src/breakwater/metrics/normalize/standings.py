@@ -128,6 +128,17 @@ class Standings:
         places = self.places[rows]
         self.extras[places[places > 0], PARTIAL] = 0.0
 
+    def rewind(self, last_ms: int) -> None:
+        """Forget what was said of times after a stamp: the next update there is a first one."""
+        stamps, places = self.last_ms[: self._used], self.places[: self._used]
+        is_late = stamps > last_ms
+        has_late_total = self.extras[np.maximum(places, 0), COUNTER_MS] > last_ms
+        reset = places[is_late | has_late_total]
+        self.extras[reset[reset > 0]] = 0.0
+        stamps[is_late] = 0
+        self.lent[(self.lent[:, [COUNTER_MS, LAST_MS]] > last_ms).any(axis=1)] = 0.0
+        self._sweep_ms = 0
+
     def of(self, rows: Ints) -> Standing:
         """Where these rows stand; rows that were never updated may be among them."""
         self.fit(int(rows.max(initial=-1)) + 1)

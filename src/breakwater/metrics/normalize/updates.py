@@ -3,18 +3,27 @@
 One pass turns updates of every kind of meter, of any number of series in any order, into what is
 to be stored, and moves on where each series stands. The arithmetic is that of
 `breakwater.model.normalization`, operation by operation, so that the numbers are the same to the
-last bit; what is added to it is said at `settle`. An update on the grid takes some 10 ns.
+last bit, with these rules added:
+
+- Values that are none, infinite ones, and stamps ahead of the clock leave everything as it is.
+- What comes late is settled too, and the store takes it as far back as it takes writes. A gauge
+  or a sum joins its slot as it would have in time, so order makes no difference; a rate on the
+  grid fills its slot if that is empty, and so does what a first value says of the step before.
+  A late rate off the grid settles nothing, as its steps were settled without it, nor does a late
+  total, whose growth is in the rate between those around it.
+- A rolled-up series keeps nothing of its sources, so a rate counts for one step, and totals come
+  by handles that are lent, each with a memory of its own.
 
 Everywhere: `out` int64 [3, room] takes handle, slot and op of each datapoint, `settled` float64
 [room] its value; `counts` is indexed by `outcomes`. Numba has no keyword-only arguments, and
-counts references to arrays in a tuple at every call, hence the many arguments.
+counts references to arrays in a tuple at every call, hence the many arguments of all but `settle`.
 """
 # ruff: noqa: PLR0913, PLR0917 - see above
 
 import numpy as np
 from numpy.typing import NDArray
 
-from breakwater.compiled import loop
+from breakwater.compiled import inlined, loop
 from breakwater.metrics.normalize.outcomes import (
     AHEAD,
     COUNTS,
@@ -40,7 +49,7 @@ from breakwater.metrics.normalize.standings import (
     ROLLED,
     TARGET,
 )
-from breakwater.metrics.series.kinds import ADD, COUNTER, FILL, GAUGE, MAXIMUM, RATE, REPLACE, SUM
+from breakwater.metrics.series.kinds import ADD, COUNTER, FILL, GAUGE, MAXIMUM, RATE, REPLACE
 from breakwater.metrics.series.rows import ROW_BITS, ROW_MASK
 
 Floats = NDArray[np.float64]
@@ -165,10 +174,11 @@ def _stay(
 def _growth(counts: Ints, former_ms: int, former: float, stamp: int, value: float) -> float:
     """Growth a second of a total that was `former`; 0 when it fell."""
     growth = value - former
-    if growth < 0.0:
-        counts[RESET] += 1
     seconds = (stamp - former_ms) / 1000.0
-    return growth / seconds if seconds > 0.0 and growth > 0.0 else 0.0
+    if seconds <= 0.0:
+        return 0.0
+    counts[RESET] += growth < 0.0
+    return growth / seconds if growth > 0.0 else 0.0
 
 
 @loop
@@ -185,18 +195,18 @@ def _remember(
     step: int,
     heartbeat: int,
     is_shared: bool,  # noqa: FBT001 - as above
-) -> bool:
-    """A total, or a rate off the grid, of a series that got to `last`; whether it moves on."""
+) -> int:
+    """A total, or a rate off the grid, of a series that got to `last`; returns where it is now."""
     if kind == COUNTER:
         former_ms, former = int(memory[COUNTER_MS]), memory[TOTAL]
         memory[COUNTER_MS] = stamp
         memory[TOTAL] = value
         if not former_ms:
-            return False
+            return last
         value = _growth(counts, former_ms, former, stamp, value)
     if stamp <= last:
         _stay(out, settled, counts, handle, kind, last, stamp, value, step)
-        return False
+        return last
     memory[PARTIAL] = _rate(
         out,
         settled,
@@ -210,7 +220,7 @@ def _remember(
         heartbeat,
         is_shared,
     )
-    return True
+    return stamp
 
 
 @loop
@@ -226,10 +236,8 @@ def _fold(
     step: int,
 ) -> int:
     """A gauge or a sum: its slot holds what came before; returns the newest step's end."""
-    if slot * step < newest_ms - step:
-        counts[PASSED_OVER] += 1
-    elif value == value:  # noqa: PLR0124 - NaN is the one value unequal to itself
-        _emit(out, settled, counts, handle, slot, value, ADD if kind == SUM else MAXIMUM)
+    counts[LATE] += slot * step < newest_ms - step
+    _emit(out, settled, counts, handle, slot, value, _OPS[kind])
     return max(newest_ms, slot * step)
 
 
@@ -238,7 +246,8 @@ def _roll_up(
     out: Ints,
     settled: Floats,
     counts: Ints,
-    memory: Floats,
+    lent: Floats,
+    source: int,
     handle: int,
     kind: int,
     stamp: int,
@@ -246,28 +255,24 @@ def _roll_up(
     step: int,
     heartbeat: int,
 ) -> None:
-    """An update of one of many sources of a series, which keeps nothing of them."""
+    """An update of one of many sources of a series, which keeps nothing of them.
+
+    source: the handle it came by, a lent one or that of the series.
+    """
     if kind >= GAUGE:
         _fold(out, settled, counts, handle, kind, 0, (stamp - 1) // step + 1, value, step)
     elif kind == RATE:
         share = _begin(out, settled, counts, handle, stamp, value, step, ADD)
         if stamp % step:
             _emit(out, settled, counts, handle, stamp // step + 1, share, ADD)
-    elif not memory.size:
+    elif source == handle:
         counts[NO_SOURCE] += 1
     else:
+        memory = lent[source & ROW_MASK]
         last = int(memory[LAST_MS])
-        if _remember(
+        memory[LAST_MS] = _remember(
             out, settled, counts, memory, handle, kind, last, stamp, value, step, heartbeat, True
-        ):
-            memory[LAST_MS] = stamp
-
-
-@loop
-def _move(moved: Ints, counts: Ints, row: int) -> None:
-    """Have the standing of a row logged."""
-    moved[counts[MOVED]] = row
-    counts[MOVED] += 1
+        )
 
 
 @loop
@@ -281,69 +286,77 @@ def _target(handle: int, lent_for: Ints) -> int:
 
 @loop
 def _take_place(row: int, places: NDArray[np.int32], free: NDArray[np.int32], counts: Ints) -> int:
-    """A place for more than a stamp; 0 when none is left."""
-    if counts[FREE]:
-        counts[FREE] -= 1
-        places[row] = free[counts[FREE]]
+    """A place for more than a stamp, for a row that has none; there must be one."""
+    counts[FREE] -= 1
+    places[row] = free[counts[FREE]]
     return int(places[row])
 
 
 @loop
-def _reason(stamp: int, value: float, furthest_ms: int) -> int:
-    """Why an update of a series has no place in time; -1 when it has."""
+def _is_refused(counts: Ints, stamp: int, value: float, furthest_ms: int) -> bool:
+    """Whether an update has no place in time or no finite value; counts why."""
     if stamp > furthest_ms:
-        return AHEAD
-    if stamp <= 0:
-        return PASSED_OVER
-    if value - value != 0.0 and value == value:  # noqa: PLR0124 - false for NaN
-        return INFINITE
-    return -1
+        counts[AHEAD] += 1
+    elif stamp <= 0:
+        counts[PASSED_OVER] += 1
+    elif value - value == 0.0:
+        return False
+    else:
+        counts[INFINITE if value == value else NO_VALUE] += 1  # noqa: PLR0124 - false for NaN
+    return True
+
+
+@inlined
+def _keep(
+    out: Ints,
+    settled: Floats,
+    counts: Ints,
+    handle: int,
+    kind: int,
+    last: int,
+    stamp: int,
+    value: float,
+    step: int,
+    end: int,
+) -> int:
+    """An update whose series remembers no more than a stamp; returns where it is now."""
+    if kind >= GAUGE:
+        return _fold(out, settled, counts, handle, kind, last, end, value, step)
+    if stamp > last:
+        _rate(out, settled, counts, handle, last, 0.0, stamp, value, step, step, False)
+        return stamp
+    _stay(out, settled, counts, handle, kind, last, stamp, value, step)
+    return last
 
 
 @loop
-def settle(  # noqa: C901, PLR0912, PLR0915 - the one pass over memory
+def settle(
     start: int,
-    handles: Ints,
-    stamps: Ints,
-    values: Floats,
-    generations: NDArray[np.int32],
-    kinds: NDArray[np.uint8],
-    last_ms: Ints,
-    places: NDArray[np.int32],
-    extras: Floats,
-    free: NDArray[np.int32],
-    lent: Floats,
-    lent_for: Ints,
-    out: Ints,
-    settled: Floats,
-    moved: Ints,
+    updates: tuple[Ints, Ints, Floats],
+    rows: tuple[NDArray[np.int32], NDArray[np.uint8], Ints, NDArray[np.int32]],
+    memories: tuple[Floats, NDArray[np.int32], Floats, Ints],
+    results: tuple[Ints, Floats, Ints],
     counts: Ints,
-    step: int,
-    counter_ms: int,
-    furthest_ms: int,
-    most: int,
+    limits: tuple[int, int, int, int],
 ) -> int:
-    """Take updates from `start` on; returns the first that was not taken, for want of room.
+    """Take updates from `start` on, 6 ns each on the grid; returns the first it had no room for.
 
-    generations, kinds, last_ms, places: by row. extras, lent, lent_for, free: as in `Standings`.
-    moved: filled with rows whose standing the datapoints do not tell. counter_ms: how long the
-    rate of a total holds, that of a rate being a step. furthest_ms: stamps beyond it are ahead of
-    the clock. most: how many datapoints one update may settle.
-
-    Beyond the oracle: values that are none, infinite ones, and stamps ahead of the clock leave
-    everything as it is; a rate that comes late but on the grid fills its slot if that is empty,
-    and so does what a first value says of the step before; a rolled-up series keeps nothing of
-    its sources, so a rate counts for one step, and totals come by handles that are lent, each
-    with a memory of its own.
+    updates: handles, stamps, values. rows: generations, kinds, last_ms, places by row. memories:
+    extras, free, lent, lent_for, as in `Standings`. results: out, settled, and rows whose standing
+    the datapoints do not tell. limits: the step; how long the rate of a total holds, that of a
+    rate being a step; stamps beyond it are ahead of the clock; most datapoints of one update.
     """
-    last_room = settled.size - most
-    known = slot = into = 0  # the last stamp; many come in a row
+    handles, stamps, values = updates
+    generations, kinds, last_ms, places = rows
+    extras, free, lent, lent_for = memories
+    out, settled, moved = results
+    step, counter_ms, furthest_ms, most = limits
+    known = slot = end = 0  # the last stamp; many come in a row
     for i in range(start, handles.size):
-        if counts[SETTLED] > last_room:
+        if counts[SETTLED] > settled.size - most or not counts[FREE]:
             return i
         handle, stamp, value = handles[i], stamps[i], values[i]
-        source = handle & ROW_MASK if (handle >> LENT_BIT) & 1 else -1
-        if source >= 0:
+        if (handle >> LENT_BIT) & 1:
             handle = _target(handle, lent_for)
         row = handle & ROW_MASK
         if row >= generations.size or generations[row] != handle >> ROW_BITS:
@@ -352,75 +365,42 @@ def settle(  # noqa: C901, PLR0912, PLR0915 - the one pass over memory
         kind, place, last = kinds[row], places[row], last_ms[row]
         if stamp != known:
             known, slot = stamp, stamp // step
-            into = stamp - slot * step
-        is_next = into == 0 and last == stamp - step and place == 0 and last > 0
+            end = slot + (stamp > slot * step)
+        is_next = slot == end and last == stamp - step and place == 0 and last > 0
         if is_next and stamp <= furthest_ms and kind != COUNTER and value - value == 0.0:
             _emit(out, settled, counts, handle, slot, value, _OPS[kind])
             last_ms[row] = stamp
+        elif _is_refused(counts, stamp, value, furthest_ms):
             continue
-        reason = _reason(stamp, value, furthest_ms)
-        if reason >= 0:
-            counts[reason] += 1
-            continue
-        is_value = value == value  # noqa: PLR0124 - NaN is the one value unequal to itself
-        counts[NO_VALUE] += not is_value
-        if not is_value and (kind < GAUGE or place == ROLLED):
-            continue
-        if place == ROLLED:
-            memory = lent[source] if source >= 0 else lent[0, :0]
+        elif place == ROLLED:
             _roll_up(
-                out, settled, counts, memory, handle, kind, stamp, value, step, counter_ms
+                out, settled, counts, lent, handles[i], handle, kind, stamp, value, step, counter_ms
             )  # fmt: skip
-        elif kind >= GAUGE:
-            end = slot + (into > 0)
-            last_ms[row] = _fold(out, settled, counts, handle, kind, last, end, value, step)
-            if not is_value and last_ms[row] > last:
-                _move(moved, counts, row)
-        elif place == 0 and kind == RATE and into == 0:
-            if stamp > last:
-                last_ms[row] = stamp
-                _rate(
-                    out, settled, counts, handle, last, 0.0, stamp, value, step, step, False
-                )  # fmt: skip
-            else:
-                _stay(out, settled, counts, handle, kind, last, stamp, value, step)
+        elif kind >= GAUGE or (place == 0 and kind == RATE and slot == end):
+            last_ms[row] = _keep(out, settled, counts, handle, kind, last, stamp, value, step, end)
         else:
             place = place or _take_place(row, places, free, counts)
-            if place == 0:
-                return i
-            memory, beat = extras[place], step if kind == RATE else counter_ms
-            is_on = _remember(
-                out, settled, counts, memory, handle, kind, last, stamp, value, step, beat, False
+            beat = step if kind == RATE else counter_ms
+            last_ms[row] = _remember(
+                out, settled, counts, extras[place],
+                handle, kind, last, stamp, value, step, beat, False,
             )  # fmt: skip
-            if is_on:
-                last_ms[row] = stamp
-            if is_on or kind == COUNTER:
-                _move(moved, counts, row)
+            moved[counts[MOVED]] = row
+            counts[MOVED] += kind == COUNTER or last_ms[row] > last
     return handles.size
 
 
 def warm_up() -> None:
     """Compile the loop, or load it from the cache."""
     none, no_values = np.empty(0, dtype=np.int64), np.empty(0)
+    one = np.zeros(1, dtype=np.int32)
+    lent_for = np.zeros((1, GENERATION + 1), dtype=np.int64)
     settle(
         0,
-        none,
-        none,
-        no_values,
-        np.zeros(1, dtype=np.int32),
-        np.zeros(1, dtype=np.uint8),
-        none,
-        np.zeros(1, dtype=np.int32),
-        np.zeros((1, EXTRAS)),
-        np.zeros(1, dtype=np.int32),
-        np.zeros((1, LAST_MS + 1)),
-        np.zeros((1, GENERATION + 1), dtype=np.int64),
-        np.zeros((3, 1), dtype=np.int64),
-        no_values,
-        none,
+        (none, none, no_values),
+        (one, np.zeros(1, dtype=np.uint8), none, one),
+        (np.zeros((1, EXTRAS)), one, np.zeros((1, LAST_MS + 1)), lent_for),
+        (np.zeros((3, 1), dtype=np.int64), no_values, none),
         np.zeros(COUNTS, dtype=np.int64),
-        1,
-        1,
-        1,
-        1,
+        (1, 1, 1, 1),
     )

@@ -109,6 +109,8 @@ class Planner:
     def _is_current(self, kept: _Kept, query: Query) -> bool:
         """Whether a plan still holds; False also where that would take long to find out."""
         position = self._index.position
+        if position == kept.position:
+            return True
         changes = self._index.changed_since(kept.position)
         if changes is None or len(changes.added) > _MOST_CHECKED:
             return False

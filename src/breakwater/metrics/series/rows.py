@@ -111,6 +111,12 @@ class RowTable:
             free = np.concatenate([self._free, *ready])
             self._free = np.sort(free)[::-1].copy()
 
+    def rewind(self, newest: int) -> None:
+        """No block after `newest` ever was: nobody has a value there, or rests until it ends."""
+        last = self.last[: self.count]
+        last[(last > newest) & (last != _NOT_SILENT)] = newest
+        self._resting = [(min(block, newest), rows) for block, rows in self._resting]
+
     def silent(self, oldest: int) -> Rows:
         """Rows of series without a value in block `oldest` or a newer one."""
         return np.flatnonzero(self.last[: self.count] < oldest)

@@ -26,12 +26,11 @@ _MAP_NORESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0x4000)
 class RawBlock:
     """Slots [number * slots, (number + 1) * slots) of the grid, uncompressed."""
 
-    __slots__ = ("_map", "address", "data", "number", "packed", "rows")
+    __slots__ = ("_map", "address", "data", "number", "rows")
 
     def __init__(self, number: int, *, max_rows: int, slots: int) -> None:
         self.number = number
         self.rows = 0
-        self.packed: PackedBlock | None = None
         capacity = -(-max_rows // SEGMENT_ROWS) * SEGMENT_ROWS
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
         self._map = mmap.mmap(-1, capacity * slots * 8, flags=flags)
@@ -128,12 +127,10 @@ class PackedBlock:
 
     @classmethod
     def of(cls, block: RawBlock) -> "PackedBlock":
-        """A block that takes no more writes, packed; what was packed before is not packed again."""
-        if block.packed is None:
-            segments = map(block.segment, range(block.rows // SEGMENT_ROWS))
-            rows = PackedRows(segments, rows=block.rows, slots=block.slots)
-            block.packed = cls(block.number, rows, at=0, slots=block.slots)
-        return block.packed
+        """A block that takes no more writes, packed."""
+        segments = map(block.segment, range(block.rows // SEGMENT_ROWS))
+        rows = PackedRows(segments, rows=block.rows, slots=block.slots)
+        return cls(block.number, rows, at=0, slots=block.slots)
 
     @classmethod
     def of_segments(

@@ -6,7 +6,7 @@ stands, wherever that cannot be told from the datapoints.
 """
 
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from breakwater.metrics.normalize import outcomes
 from breakwater.metrics.series.rows import Handles
 from breakwater.metrics.store.series_store import SeriesStore
+from breakwater.metrics.store.spans import plain_column
+from breakwater.model.normalization import counter_heartbeat_ms
 
 _NO_STALE: Final = np.empty(0, dtype=np.intp)
-_SHORT_STEP_MS: Final = 60_000
-_SHORT_HEARTBEAT_MS: Final = 120_000
 _SLICE: Final = 16_384
 _LEAST_FREE: Final = 64
 
@@ -26,11 +26,13 @@ _LEAST_FREE: Final = 64
 class NormalizingStats(msgspec.Struct, frozen=True, kw_only=True):
     """What became of updates, counted since the start.
 
-    settled: datapoints they came to. duplicate: said again for a stamp that was taken. late:
-    whole steps that came out of order, each of which fills its slot when that is empty.
-    passed_over: out of order and of no use. no_value: NaN. pauses: silences longer than a value
-    holds. resets: totals that fell. no_source: totals of rolled-up series that were lost, as no
-    memory was left for their source. remembered: series of which more than a stamp is kept.
+    settled: datapoints they came to. duplicate: said again for a stamp that was taken. late: out
+    of order by more than Atlas takes, and taken: whole rates, which fill their slots where those
+    are empty, and gauges and sums of steps before the last two; what of it the store takes no
+    more is in `dropped` besides. passed_over: rates off the grid and totals that are older
+    than the newest. no_value: NaN. pauses: silences longer than a value holds. resets: totals
+    that fell. no_source: totals of rolled-up series that were lost, as no memory was left for
+    their source. remembered: series of which more than a stamp is kept.
     """
 
     updates: int
@@ -57,7 +59,7 @@ class Normalizing:
         self._updates = 0
         self._counts = np.zeros(outcomes.COUNTS, dtype=np.int64)
         step_ms = self._step_ms = store.settings.step_ms
-        self._counter_ms = _SHORT_HEARTBEAT_MS if step_ms < _SHORT_STEP_MS else 2 * step_ms
+        self._counter_ms = counter_heartbeat_ms(step_ms)
         self._most = self._counter_ms // step_ms + 2
 
     def record(
@@ -67,8 +69,8 @@ class Normalizing:
         store = self._store
         retired = store.retired_series
         self._updates += len(handles)
-        handles, timestamps_ms = _plain(handles, np.int64), _plain(timestamps_ms, np.int64)
-        values = _plain(values, np.float64)
+        handles, values = plain_column(handles, np.int64), plain_column(values, np.float64)
+        timestamps_ms = plain_column(timestamps_ms, np.int64)
         is_any_stale = False
         for first in range(0, len(handles), _SLICE):
             part = slice(first, first + _SLICE)
@@ -127,25 +129,12 @@ class Normalizing:
         moved = np.empty(size, dtype=np.int64)
         at = load_updates().settle(
             at,
-            handles,
-            timestamps_ms,
-            values,
-            store.rows.generation,
-            store.rows.kind,
-            standings.last_ms,
-            standings.places,
-            standings.extras,
-            standings.free,
-            standings.lent,
-            standings.lent_for,
-            out,
-            settled,
-            moved,
+            (handles, timestamps_ms, values),
+            (store.rows.generation, store.rows.kind, standings.last_ms, standings.places),
+            (standings.extras, standings.free, standings.lent, standings.lent_for),
+            (out, settled, moved),
             counts,
-            self._step_ms,
-            self._counter_ms,
-            store.reach_ms(0)[1],
-            self._most,
+            (self._step_ms, self._counter_ms, store.reach_ms(0)[1], self._most),
         )
         standings.free_count = int(counts[outcomes.FREE])
         count = int(counts[outcomes.SETTLED])
@@ -162,13 +151,6 @@ class Normalizing:
             if counts[place]:
                 self._store.dropped[reason] += int(counts[place])
         self._counts += counts
-
-
-def _plain(column: NDArray[Any], kind: type[np.int64 | np.float64]) -> NDArray[Any]:  # Any: of kind
-    """A column as the compiled loop takes it, which is compiled for no other layout."""
-    if column.dtype == kind and column.flags.carray:
-        return column
-    return np.array(column, dtype=kind)
 
 
 def load_updates() -> ModuleType:

@@ -50,22 +50,32 @@ class _Fold:
                     first, last = parts.popleft()
                 except IndexError:
                     return
-                self._part(first, last, deadline)
+                self._apart(first, last, deadline)
         except BaseException:
             self._failed = True
             raise
 
-    def _part(self, first: int, last: int, deadline: Deadline) -> None:
+    def alone(self, first: int, last: int, deadline: Deadline) -> None:
+        """Fold all rows for some slots where no other thread adds to any."""
+        self._into(self._out, self._origin, (first, last), deadline)
+
+    def _apart(self, first: int, last: int, deadline: Deadline) -> None:
         """Fold all rows for some slots.
 
         Few lines are folded apart and copied: threads that add to slots beside each other would
         else take the same piece of memory from each other's caches with every row.
         """
-        fold = load_kernels().fold_spans
+        if len(self._out) > _MOST_APART:
+            self.alone(first, last, deadline)
+            return
         low, high = first - self._origin, last - self._origin + 1
-        is_apart = len(self._out) <= _MOST_APART
-        out = np.full((len(self._out), high - low + _SLACK), np.nan) if is_apart else self._out
-        origin = first if is_apart else self._origin
+        out = np.full((len(self._out), high - low + _SLACK), np.nan)
+        self._into(out, first, (first, last), deadline)
+        self._out[:, low:high] = out[:, :-_SLACK]
+
+    def _into(self, out: Array, origin: int, slots: tuple[int, int], deadline: Deadline) -> None:
+        fold = load_kernels().fold_spans
+        first, last = slots
         at_once = max(_AT_ONCE // (last - first + 1), 1)
         for start in range(0, len(self._rows), at_once):
             if self._failed:
@@ -76,8 +86,6 @@ class _Fold:
             fold(self._how, self._spans, rows, lines, first, last, origin, out)
             with self._counting:
                 deadline.count(len(rows) * (last - first + 1))
-        if is_apart:
-            self._out[:, low:high] = out[:, :-_SLACK]
 
 
 def fold(  # noqa: PLR0917 - what the loop itself takes
@@ -95,13 +103,16 @@ def fold(  # noqa: PLR0917 - what the loop itself takes
     Raises what `deadline` raises; then `out` means nothing.
     """
     spans = directory.spans
-    parts = _parts(spans, *slots)
     work = _Fold(how, spans, rows, lines, slots[0], out)
-    size = len(rows) * sum(last - first + 1 for first, last in parts)
-    count = _thread_count() if size > 2 * _AT_ONCE else 1
-    if count == 1:
-        work.run(deque([(parts[0][0], parts[-1][1])] if parts else []), deadline)
+    held = _held(spans, *slots)
+    if held is None:
         return
+    first, last = held
+    count = _thread_count() if len(rows) * (last - first + 1) > 2 * _AT_ONCE else 1
+    if count == 1:
+        work.alone(first, last, deadline)
+        return
+    parts = _parts(spans, first, last)
     helping = [_helpers().submit(work.run, parts, deadline) for _ in range(count - 1)]
     try:
         work.run(parts, deadline)
@@ -110,6 +121,18 @@ def fold(  # noqa: PLR0917 - what the loop itself takes
         wait(begun)
     for each in begun:
         each.result()
+
+
+def _held(spans: Spans, first: int, last: int) -> tuple[int, int] | None:
+    """The first and last of some slots that any span has; None when none has one."""
+    begins = spans[:, FIRST].tolist()
+    ends = (spans[:, FIRST] + spans[:, SLOTS]).tolist()
+    low, high = 0, len(begins) - 1
+    while low <= high and ends[low] <= first:
+        low += 1
+    while low <= high and begins[high] > last:
+        high -= 1
+    return None if low > high else (max(first, begins[low]), min(last, ends[high] - 1))
 
 
 def _parts(spans: Spans, first: int, last: int) -> deque[tuple[int, int]]:

@@ -30,6 +30,10 @@ class Recorder(Protocol):
         """The normalisation of series, `keys` being serials, stands here by now."""
         ...
 
+    def rewind(self, last_slot: int) -> None:
+        """Everything after this slot of the step grid was given up."""
+        ...
+
 
 class Watcher(Protocol):
     """Who wants to know which series leave, and has something to say about those that are read."""

@@ -8,7 +8,7 @@ the row's generation, so that a handle that outlived its series is noticed inste
 import threading
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,13 @@ from breakwater.metrics.store.blocks import (
     Directory,
     PackedBlock,
     RawBlock,
-    join,
     load_kernels,
     size_bytes,
 )
+from breakwater.metrics.store.discards import Discards
 from breakwater.metrics.store.ports import Recorder, Resolved, StoreImage, Watcher
-from breakwater.metrics.store.spans import COPY
+from breakwater.metrics.store.ring import Ring
+from breakwater.metrics.store.spans import COPY, plain_column
 from breakwater.model import Clock
 
 Ops = NDArray[np.uint8]
@@ -42,9 +43,8 @@ _NO_STALE: Final = np.empty(0, dtype=np.intp)
 _REPLACE: Final = np.array([REPLACE], dtype=np.uint8)
 _ANY_SLOT: Final = 1 << 62
 _RETIRED_AT_ONCE: Final = 4096
-_JOINED_SLOTS: Final = 40
-"""Sealed blocks are joined up to so many slots: heads of packed rows weigh less in longer rows, and
-a stretch of memory is only given back when the last of its blocks leaves the retention."""
+NO_BLOCK: Final = 1 << 62
+"""A number no block has."""
 
 
 class SeriesStore:
@@ -67,10 +67,11 @@ class SeriesStore:
         self._clock = clock
         self._step_ms = settings.step_ms
         self._slots = settings.block_slots
-        span = self._slots * self._step_ms
-        self._ring = max(-(-settings.retention_s * 1000 // span) + 1, 2)
-        self._blocks: dict[int, RawBlock | PackedBlock] = {}
-        self._newest = -1
+        self.ring = Ring(settings, clock)
+        self.discards = Discards(settings.step_ms)
+        self._latest = -1
+        self._changed_from = NO_BLOCK
+        self.rewinds = 0
         self.mutex = threading.Lock()
         self.recorder: Recorder | None = None
         self.watcher: Watcher | None = None
@@ -78,12 +79,8 @@ class SeriesStore:
         self.rows = RowTable(settings.max_series)
         self.standings = Standings(settings.max_series)
         self._next_serial = 1
-        self._oldest = 0
         self._has_silent = False
         self._nowhere: Array = np.empty((0, self._slots))
-        self._seal_lock = threading.Lock()
-        self._ring_lock = threading.Lock()
-        self._directory = Directory([])
 
     def resolve(self, tags: Mapping[str, str]) -> int:
         """Handle of the series with these tags; raises SeriesLimitError when there is no room."""
@@ -171,6 +168,7 @@ class SeriesStore:
         Returns how many datapoints had a series and a block that are still there.
         """
         before = self.datapoints
+        self.ring.forget_time()
         self._fold(handles, slots, values, _REPLACE, _ANY_SLOT)
         return self.datapoints - before
 
@@ -204,10 +202,11 @@ class SeriesStore:
 
     def catch_up(self, now_ms: int) -> None:
         """Recovery is over: forget what has left the retention by now, and count from here on."""
-        if self._newest >= 0:
+        self.ring.forget_time()
+        if self.ring.newest >= 0:
             self._advance(self._slot_of(now_ms) // self._slots)
         while self._has_silent:
-            self._retire(self._newest)
+            self._retire(self.ring.newest)
         self.dropped.clear()
         self.writes = self.datapoints = self.new_series = self.retired_series = self.kept_out = 0
 
@@ -217,9 +216,10 @@ class SeriesStore:
         If so nothing of it takes writes any more, nor do the `slots` grid points behind it.
         """
         behind, now = -(-slots // self._slots), self._slot_of(now_ms) // self._slots
-        if self._newest < 0 or now - self._ring < self._newest - 2 - behind:
+        newest, length = self.ring.newest, self.ring.length
+        if newest < 0 or now - length < newest - 2 - behind:
             return False
-        self._advance(min(now, self._newest + min(2 + behind, self._ring - 1)))
+        self._advance(min(now, newest + min(2 + behind, length - 1)))
         return True
 
     def image(self) -> StoreImage:
@@ -229,20 +229,20 @@ class SeriesStore:
         """
         tags = self.index.image()
         return StoreImage(
-            newest=self._newest,
+            newest=self.ring.newest,
             next_serial=self._next_serial,
             tags=tags,
             serials=self.rows.serial[tags.rows],
             last_slots=self.rows.last[tags.rows].astype(np.int64) * self._slots,
-            blocks=dict(self._blocks),
+            blocks=self.ring.all(),
             standing=self.standings.of(tags.rows),
         )
 
     def restore(self, image: StoreImage) -> None:
         """Take over an image, into a store that is still empty.
 
-        Blocks that still take writes are unpacked, blocks that are older than the retention are
-        left out. Handles given out by the former store mean nothing in this one.
+        Blocks that still take writes are unpacked. Handles given out by the former store mean
+        nothing in this one.
         """
         rows = image.tags.rows
         self.rows.restore(rows, image.serials, image.last_slots // self._slots)
@@ -251,15 +251,17 @@ class SeriesStore:
         self.skip_serials(image.next_serial - 1)
         if image.standing is not None:
             self.standings.restore(image.standing)
-        self._newest = image.newest
-        for number, block in image.blocks.items():
-            if number > image.newest - self._ring:
-                is_open = number >= image.newest - 1 and isinstance(block, PackedBlock)
-                self._blocks[number] = self._opened(block, rows) if is_open else block
+        blocks = dict(image.blocks)
+        for number in (image.newest - 1, image.newest):
+            if number in blocks:
+                blocks[number] = self._opened(blocks[number], rows)
+        self.ring.restore(image.newest, blocks)
+        self._latest = self.ring.last_slot()
 
     def _opened(self, packed: PackedBlock | RawBlock, rows: Rows) -> RawBlock:
-        """A packed block as one that takes writes; rows without a series hold no value."""
-        assert isinstance(packed, PackedBlock)
+        """A block as one that takes writes; rows without a series hold no value."""
+        if isinstance(packed, RawBlock):
+            return packed
         block = RawBlock(packed.number, max_rows=self.rows.capacity, slots=self._slots)
         block.fit(self.rows.count)
         has_series = np.zeros(block.rows, dtype=np.bool_)
@@ -273,29 +275,67 @@ class SeriesStore:
     def reach_ms(self, newest_ms: int) -> tuple[int, int]:
         """The oldest and the newest stamp that would be kept now beside one of `newest_ms`."""
         furthest = self._furthest()
-        newest = max(self._newest, min(self._slot_of(newest_ms), furthest) // self._slots)
+        newest = max(self.ring.newest, min(self._slot_of(newest_ms), furthest) // self._slots)
         oldest = (newest - 1) * self._slots
         return (oldest - 1) * self._step_ms + 1, furthest * self._step_ms
 
+    def discard_future(self) -> bool:
+        """Give up the future when it is further than is allowed; whether it was.
+
+        That is so when the clock was far ahead and has been set back. What was passed over then is
+        back, and datapoints of now are taken again. Some 2 us when there is nothing to do.
+        """
+        if max(self._latest, self.ring.newest * self._slots) <= self._furthest():
+            return False
+        with self.mutex:
+            return self._rewind(self._slot_of(self._clock.now_ms()), self.discards)
+
+    def rewind(self, last_slot: int) -> None:
+        """Give up what comes after a grid point, without a word: it was told where it came from."""
+        with self.mutex:
+            self._rewind(last_slot, Discards(self._step_ms))
+
+    def take_changed(self) -> int:
+        """From which block on others may have taken the place of those there were when last asked.
+
+        `NO_BLOCK` when there is none; the caller holds `mutex`.
+        """
+        changed, self._changed_from = self._changed_from, NO_BLOCK
+        return changed
+
+    def _rewind(self, last_slot: int, discards: Discards) -> bool:
+        newest, self._latest = last_slot // self._slots, min(self._latest, last_slot)
+        if newest > self.ring.newest:
+            return False
+        if newest == self.ring.newest and np.isnan(self.ring.tail(last_slot)).all():
+            return False
+        rows = np.array(self.index.rows_in_use.to_array(), dtype=np.int64)
+        later = self.ring.rewind(newest, lambda block: self._opened(block, rows))
+        tail = self.ring.tail(last_slot)
+        discards.add(later, tail, last_slot + 1, self._clock.now_ms())
+        tail[:] = np.nan
+        self.rewinds += 1
+        self.rows.rewind(newest)
+        self.standings.rewind(last_slot * self._step_ms)
+        self._changed_from = min(self._changed_from, newest - 1)
+        if self.recorder is not None:
+            self.recorder.rewind(last_slot)
+        return True
+
     def directory(self) -> Directory:
         """Where the slots of all blocks lie now; for `kernels.fold_spans`."""
-        blocks = list(self._blocks.values())
-        found = self._directory
-        if not found.is_of(blocks):
-            found = self._directory = Directory(blocks)
-        return found
+        return self.ring.directory()
 
     def held_slots(self) -> tuple[int, int] | None:
         """The first and the last grid point of the blocks there are; None without any block."""
-        held = list(self._blocks)
+        held = list(self.ring.blocks)
         if not held:
             return None
         return min(held) * self._slots, (max(held) + 1) * self._slots - 1
 
     def settled_slots(self) -> tuple[int, int]:
         """Grid points [first, last] that are within the retention and take no more writes."""
-        newest = self._newest
-        return max(newest - self._ring + 1, 0) * self._slots, (newest - 1) * self._slots - 1
+        return self.ring.first * self._slots, (self.ring.newest - 1) * self._slots - 1
 
     def serials(self, rows: Rows) -> Handles:
         """What the series of each row is called for good; another series has another serial."""
@@ -318,40 +358,7 @@ class SeriesStore:
         May run in another thread than the writer's. Takes about 20 ns a value. Sealed blocks that
         follow each other are joined on the way.
         """
-        if not self.settings.is_compressed or not self._seal_lock.acquire(blocking=False):
-            return False
-        try:
-            block = self._oldest_raw()
-            if block is not None:
-                self._exchange([block], [PackedBlock.of(block)])
-                return True
-            parts = self._joinable()
-            if parts:
-                self._exchange(parts, join(parts))
-            return bool(parts)
-        finally:
-            self._seal_lock.release()
-
-    def _exchange(
-        self, old: Sequence[RawBlock | PackedBlock], new: Sequence[RawBlock | PackedBlock]
-    ) -> None:
-        """Put blocks in the place of others, but of those that left the ring meanwhile."""
-        with self._ring_lock:
-            for before, after in zip(old, new, strict=True):
-                if self._blocks.get(before.number) is before:
-                    self._blocks[before.number] = after
-
-    def _joinable(self) -> list[PackedBlock]:
-        """Sealed blocks that follow each other, fill their part of the ring, and lie apart."""
-        size = _JOINED_SLOTS // self._slots
-        held = dict(self._blocks)
-        for first in sorted({number // size * size for number in held}) if size > 1 else []:
-            found = [held.get(number) for number in range(first, first + size)]
-            parts = [block for block in found if isinstance(block, PackedBlock)]
-            is_apart = len({id(block.packed_rows) for block in parts}) > 1
-            if is_apart and len(parts) == size:
-                return parts
-        return []
+        return self.ring.seal()
 
     @property
     def row_count(self) -> int:
@@ -361,14 +368,14 @@ class SeriesStore:
     @property
     def block_counts(self) -> tuple[int, int]:
         """How many blocks there are, and how many of them are packed."""
-        blocks = list(self._blocks.values())
+        blocks = list(self.ring.blocks.values())
         return len(blocks), sum(isinstance(block, PackedBlock) for block in blocks)
 
     @property
     def size_bytes(self) -> int:
         """Memory of blocks and of the tables of rows."""
         tables = self.index.size_bytes + self.rows.size_bytes
-        return size_bytes(list(self._blocks.values())) + tables
+        return size_bytes(list(self.ring.all().values())) + tables
 
     def _slot_of(self, timestamp_ms: int) -> int:
         return -(-timestamp_ms // self._step_ms)
@@ -384,10 +391,10 @@ class SeriesStore:
         count = len(handles)
         if not count:
             return _NO_STALE
-        column = np.full(count, slots) if isinstance(slots, int) else _column(slots, np.int64)
-        points = (_column(handles, np.int64), column, _column(values, np.float64))
+        column = np.full(count, slots) if isinstance(slots, int) else plain_column(slots, np.int64)
+        points = (plain_column(handles, np.int64), column, plain_column(values, np.float64))
         if self._has_silent:
-            self._retire(self._newest + 1)
+            self._retire(self.ring.newest + 1)
         self._move_on(*points, furthest)
         recorder, size = self.recorder, 0 if self.recorder is None else count
         put = np.empty((2, size), dtype=np.int64), np.empty(size)
@@ -396,7 +403,7 @@ class SeriesStore:
             (*points, ops),
             (self.rows.generation, self.rows.last, self.rows.serial),
             self._open_blocks(column),
-            (self._newest, furthest),
+            (self.ring.newest, furthest),
             put,
             (stale, counts),
         )
@@ -418,7 +425,9 @@ class SeriesStore:
 
     def _move_on(self, handles: Handles, slots: Handles, values: Array, furthest: int) -> None:
         """Advance to the newest block that one of these datapoints is to be stored in."""
-        if int(slots.max()) // self._slots <= self._newest:
+        latest = int(slots.max())
+        self._latest = max(self._latest, min(latest, furthest))
+        if latest // self._slots <= self.ring.newest:
             return
         is_usable = (slots <= furthest) & np.isfinite(values) & self.rows.is_fresh(handles)
         if is_usable.any():
@@ -427,8 +436,8 @@ class SeriesStore:
     def _open_blocks(self, slots: Handles) -> tuple[Array, Array]:
         """The data of the block before the newest and of the newest, where slots fall into them."""
         found = []
-        for number in (self._newest - 1, self._newest):
-            block = self._blocks.get(number)
+        for number in (self.ring.newest - 1, self.ring.newest):
+            block = self.ring.blocks.get(number)
             first = number * self._slots
             if block is None and ((slots >= first) & (slots < first + self._slots)).any():
                 block = self._new_block(number)
@@ -442,21 +451,15 @@ class SeriesStore:
 
     def _new_block(self, number: int) -> RawBlock:
         block = RawBlock(number, max_rows=self.rows.capacity, slots=self._slots)
-        self._blocks[number] = block
+        self.ring.blocks[number] = block
         return block
 
     def _advance(self, number: int) -> None:
-        if number <= self._newest:
+        if number <= self.ring.newest:
             return
-        self._newest = number
-        oldest = number - self._ring + 1
-        with self._ring_lock:
-            for passed in [n for n in list(self._blocks) if n < oldest]:
-                del self._blocks[passed]
-        raw = sum(isinstance(block, RawBlock) for block in list(self._blocks.values()))
-        if raw > self.settings.raw_blocks + 2:
+        self.ring.advance(number)
+        if self.ring.is_unsealed:
             self.seal()
-        self._oldest = oldest
         if not self.keeps_retired_rows:
             self.rows.release(number)
         self.index.release()
@@ -467,7 +470,7 @@ class SeriesStore:
 
         Others may have their rows when a block is newest that comes after `block`.
         """
-        silent = self.rows.silent(self._oldest)
+        silent = self.rows.silent(self.ring.oldest)
         self._has_silent = len(silent) > _RETIRED_AT_ONCE
         silent = silent[:_RETIRED_AT_ONCE]
         if len(silent):
@@ -477,21 +480,3 @@ class SeriesStore:
             self.standings.clear(silent)
             self.rows.rest(silent, block)
             self.retired_series += len(silent)
-
-    def _oldest_raw(self) -> RawBlock | None:
-        limit = self._newest - max(self.settings.raw_blocks, 2)
-        sealable = [
-            block
-            for block in list(self._blocks.values())
-            if isinstance(block, RawBlock) and block.number <= limit
-        ]
-        return min(sealable, key=lambda block: block.number, default=None)
-
-
-def _column(
-    values: NDArray[Any], kind: type[np.int64 | np.float64]
-) -> NDArray[Any]:  # Any: of `kind`
-    """A column as compiled loops take it: together in memory, and not read-only."""
-    if values.dtype == kind and values.flags.carray:
-        return values
-    return np.array(values, dtype=kind)

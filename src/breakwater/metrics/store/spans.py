@@ -37,6 +37,15 @@ def address_of(array: NDArray[Any]) -> int:
     return int(array.ctypes.data)
 
 
+def plain_column(
+    values: NDArray[Any], kind: type[np.int64 | np.float64]
+) -> NDArray[Any]:  # Any: of `kind`
+    """A column as compiled loops take it: together in memory, and not read-only."""
+    if values.dtype == kind and values.flags.carray:
+        return values
+    return np.array(values, dtype=kind)
+
+
 def plain_span(values: NDArray[np.float64], first: int = 0) -> list[int]:
     """The span of an array [rows, slots] in memory; whoever uses it keeps the array."""
     rows, slots = values.shape

@@ -7,6 +7,7 @@ method of Giulietti, "The Schubfach way to render doubles" (2020): three product
 and no loop. Imported when first needed, because numba is; `warm_up` pays for the compilation.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -322,12 +323,16 @@ def table_text(
     written. frame: what opens a list, parts its numbers, closes it, and parts lists; a blank for
     nothing. 16 to 35 ns a number.
     """
-    marks = np.frombuffer(frame.replace(" ", "\0").encode(), np.uint8)
     lists = max(values.shape)
     out = np.empty(values.size * (WIDEST + 1) + 3 * lists + SLACK, np.uint8)
     values = np.ascontiguousarray(values)
-    size = put_table(values, by_column, _NAME_BYTES[names], marks, out)
+    size = put_table(values, by_column, _NAME_BYTES[names], _marks(frame), out)
     return out[:size].tobytes()
+
+
+@lru_cache(16)
+def _marks(frame: str) -> Bytes:
+    return np.frombuffer(frame.replace(" ", "\0").encode(), np.uint8)
 
 
 def warm_up() -> None:
