@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo drill test check bench bench-metrics fuzz clean lock
+.PHONY: setup demo drill prove test check bench bench-metrics bench-guard fuzz clean lock
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
@@ -28,6 +28,10 @@ demo: setup
 drill: setup
 	@$(BIN)/breakwater drill --rounds 30 --seed 1
 
+PROVE_FLAGS ?=
+prove: setup
+	@$(BIN)/breakwater prove $(PROVE_FLAGS)
+
 test: setup
 	$(BIN)/python -m pytest -n 2
 
@@ -45,9 +49,25 @@ BENCH_FLAGS ?=
 bench-metrics: setup
 	$(BIN)/python -m benchmarks.metrics $(BENCH_FLAGS)
 
+# The peers live in an environment of their own, outside the repository's; a few megabytes.
+PEERS := $(VENV)/guard-peers
+$(PEERS)/.installed: benchmarks/guard_peers.lock | setup
+	@$(BIN)/python -m venv $(PEERS) && \
+	  if [ -x $(BIN)/uv ]; then \
+	    $(BIN)/uv pip install --quiet --python $(PEERS)/bin/python --require-hashes -r benchmarks/guard_peers.lock ; \
+	  else \
+	    $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/guard_peers.lock ; \
+	  fi && touch $@ || echo "the peers are not to be had; only our own rows are measured"
+
+bench-guard: setup
+	@$(MAKE) --no-print-directory $(PEERS)/.installed
+	$(BIN)/python -m benchmarks.guard --peers $(PEERS)/bin/python $(BENCH_FLAGS)
+
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url pyproject.toml --extra server --extra archive --group dev -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url benchmarks/guard_peers.in -o benchmarks/guard_peers.lock
 
 TARGET ?= programs
 FUZZ_FLAGS ?= -max_total_time=60 -timeout=10 -rss_limit_mb=4096

@@ -12,7 +12,7 @@ import msgspec
 
 from benchmarks import (
     diagnosis_cost,
-    guard_overhead,
+    guard,
     metrics_engine,
     metrics_log,
     number_text,
@@ -32,7 +32,7 @@ def main() -> None:
         metrics_engine,
         metrics_log,
         number_text,
-        guard_overhead,
+        guard,
         diagnosis_cost,
         pictures,
         start_time,

@@ -75,6 +75,8 @@ def test_a_dry_run_only_tells(url: str) -> None:
         ("inject hang --service rankr", 1, "registered: gateway, ranker"),
         ("inject hang --service ranker --header x", 2, "must look like NAME=VALUE"),
         ("inject hang --service ranker --delay-ms 5", 1, "takes no delay_ms"),
+        ("inject hang --service ranker --point disk", 2, "'cache', 'database', 'queue', 'pool'"),
+        ("inject hang --service ranker --peer titles", 1, "give the caller"),
         ("inject hang --service ranker --percent 0", 1, "percent is 0, must be above 0"),
         ("inject hang --service ranker --duration 0", 1, "duration_s is 0, must be at least 1"),
         ("undo", 2, "either the id of a fault or --all"),

@@ -109,6 +109,11 @@ def test_a_leashed_chaos_refuses_with_the_plan(leashed: Client) -> None:
     [
         ({"kind": "hagn", "service": "ranker"}, 400, "kinds: latency, errors, hang, slow_edge"),
         ({"service": "ranker"}, 400, "kinds: latency, errors"),
+        (
+            {"kind": "hang", "service": "ranker", "point": "process"},
+            400,
+            "points: inbound, outbound, cache, database, queue, pool",
+        ),
         ({"kind": "hang", "service": "ranker", "delay": 1}, 400, "fields: kind, service"),
         ({"kind": "hang", "service": 5}, 400, "Expected `str`"),
         (b"{", 400, "not JSON"),

@@ -1,6 +1,7 @@
 """What may be broken, decided without touching anything."""
 
 import math
+from typing import Any
 
 import msgspec
 import pytest
@@ -112,6 +113,43 @@ def test_errors_and_hang_are_inbound(kind: str, rule: FaultKind) -> None:
     (made,) = plan(request(kind, instance="ranker-2")).rules
     assert (made.point, made.kind, made.instance) == ("inbound", rule, "ranker-2")
     assert made.delay_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "point", "peer", "what"),
+    [
+        ("latency", "database", "titles", "delay by 500 ms calls from ranker to titles"),
+        ("errors", "cache", None, "answer 500 to calls from ranker to its caches"),
+        ("hang", "pool", "titles", "hang calls from ranker to titles for a connection"),
+        ("hang", "queue", None, "hang calls from ranker to its queues"),
+        ("errors", "outbound", "gateway", "answer 500 to calls from ranker to gateway"),
+    ],
+)
+def test_what_a_service_asks_of_others_can_be_broken(
+    kind: str, point: str, peer: str | None, what: str
+) -> None:
+    """With a point the rule acts where the service asks, and the peer needs no registration."""
+    made = plan(request(kind, point=point, peer=peer))
+    (rule,) = made.rules
+    assert (rule.point, rule.service, rule.peer) == (point, "ranker", peer)
+    assert [touch.what for touch in made.targets] == [what]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"kind": "latency", "peer": "titles"}, "give the caller"),
+        ({"kind": "hang", "point": "inbound", "peer": "titles"}, "give the caller"),
+        ({"kind": "errors", "point": "database", "caller": "gateway"}, "give the peer"),
+        ({"kind": "hang", "point": "cache", "headers": {"a": "b"}}, "no headers go with"),
+        ({"kind": "freeze", "point": "database"}, "takes no point"),
+        ({"kind": "slow_edge", "caller": "gateway", "point": "cache"}, "takes no point"),
+    ],
+)
+def test_points_and_their_ends_must_agree(given: dict[str, Any], reason: str) -> None:
+    """A caller goes with what is received, a peer with what is asked; others have no point."""
+    with pytest.raises(InvalidFaultError, match=reason):
+        plan(request(**given))
 
 
 def test_cpu_burn_is_a_rule_for_one_instance() -> None:

@@ -9,10 +9,16 @@ import asyncio
 import gzip
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import cramjam
+import msgspec
 
+from breakwater.guards.events import EventParser
+from breakwater.guards.merging import Aggregate, merged
+from breakwater.guards.picture import guards_svg
+from breakwater.guards.view import GuardView, service_view
 from breakwater.ingest import (
     IngestSettings,
     LineAggregator,
@@ -179,6 +185,28 @@ def programs(_: asyncio.Runner) -> Target:
     return one
 
 
+def guard_streams(_: asyncio.Runner) -> Target:
+    """Streams of instances in pieces, cut where a 0x01 stands, merged and shown."""
+
+    def one(data: bytes) -> None:
+        aggregate = Aggregate(stale_s=10.0)
+        for instance in ("a", "b", "c"):
+            parser = EventParser(4_096)
+            with _Promised(LimitExceededError):
+                for piece in data.split(b"\x01"):
+                    for told in parser.feed(piece):
+                        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                            aggregate.put(instance, msgspec.json.decode(told), 0.0)
+        messages = merged(aggregate.snapshot())
+        view = service_view("fleet", messages, [], left_out=[])
+        shown = GuardView(at_ms=0, services=[view])
+        assert msgspec.json.decode(msgspec.json.encode(messages)) is not None
+        assert msgspec.json.decode(msgspec.json.encode(shown)) is not None
+        assert guards_svg(shown, "light").endswith("</svg>")
+
+    return one
+
+
 class _Promised:
     """Pass over errors of these kinds, if their message says something."""
 
@@ -204,6 +232,7 @@ def _pairs(data: bytes) -> list[tuple[int, int]]:
 
 
 TARGETS: Final[dict[str, Callable[[asyncio.Runner], Target]]] = {
+    "guard-streams": guard_streams,
     "lines": lines,
     "programs": programs,
     "publish": publish,

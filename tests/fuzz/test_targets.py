@@ -13,6 +13,15 @@ from tests.fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
 SEEDS = {
+    "guard-streams": [
+        b'data: {"type":"HystrixCommand","name":"A","deleteData":[],"reportingHosts":1e300}\n\n',
+        (
+            b'data: {"type":"HystrixCommand","name":"A","requestCount":18446744073709551615,\x01'
+            b'"latencyExecute":{"99":1e308},"isCircuitBreakerOpen":{"true":9e99}}\r\n\r\nping: \n\n'
+        ),
+        b'data: {"type":"HystrixThreadPool","name":"P","currentActiveCount":true}\n\n',
+        b'data: {"type":"HystrixCollapser","name":"C","batchSize":{"25":-1}}\n\n',
+    ],
     "lines": [b"c:requests,nf.app=a:1\nT:lat,k=v:0.5\nA:age:0", b"g,5:x:1e9"],
     "programs": [b"\x00name,calls,:eq,:sum,(,nf.app,),:by", b"\x7f\x00\x01\x00\x99\x00\x10"],
     "publish": [

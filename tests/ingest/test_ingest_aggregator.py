@@ -52,6 +52,18 @@ def test_silence_is_no_value(sink: MemorySink, clock: FakeClock) -> None:
     assert list(sink.of(name="calls", statistic="count")) == [T0 + 1000]
 
 
+def test_a_counter_keeps_the_statistic_it_brings(sink: MemorySink, clock: FakeClock) -> None:
+    """Whoever did the sums of a timer itself sends them as counters, and they make its series."""
+    lines = aggregator(sink, clock)
+    lines.receive(b"c:lat,statistic=totalTime:1.5\nm:lat:0.9", T0 + 1)
+    lines.receive(b"c:lat,statistic=percentile,percentile=T0012:3", T0 + 1)
+    lines.flush(T0 + 1001)
+    assert sink.of(name="lat", statistic="totalTime") == {T0 + 1000: 1.5}
+    assert sink.of(name="lat", statistic="percentile", percentile="T0012") == {T0 + 1000: 3.0}
+    assert sink.of(name="lat", statistic="max", atlas_dstype="gauge") == {T0 + 1000: 0.9}
+    assert not sink.of(name="lat", statistic="count")
+
+
 def test_timer_statistics(sink: MemorySink, clock: FakeClock) -> None:
     """A timer reports count, total and squares per second, and the largest amount."""
     lines = aggregator(sink, clock)

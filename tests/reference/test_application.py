@@ -1,9 +1,8 @@
 """What surrounds every service: errors, endpoint names, background work."""
 
-import asyncio
 from collections.abc import Sequence
 
-import anyio
+import anyio.lowlevel
 import pytest
 from starlette.routing import Route
 
@@ -65,8 +64,8 @@ def test_own_errors_have_one_http_code_each(error: Exception, code: int) -> None
         (_failed(Status.UNAVAILABLE, 503), 503),
         (_failed(Status.TIMEOUT), 504),
         (DeadlineExceededError(service="x"), 504),
-        (CallRefusedError(Status.SHORT_CIRCUITED, service="x"), 503),
-        (CallRefusedError(Status.REJECTED, service="x"), 503),
+        (CallRefusedError("breaker_open", "x"), 503),
+        (CallRefusedError("bulkhead_full", "x"), 503),
         (_failed(Status.ACCESS_DENIED, 403), 403),
         (_failed(Status.BAD_REQUEST, 404), 404),
     ],
@@ -114,7 +113,7 @@ async def test_together_waits_for_all_before_it_raises() -> None:
         raise UnavailableError(name)
 
     async def finish() -> str:
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         finished.append("done")
         return "done"
 

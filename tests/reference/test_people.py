@@ -9,6 +9,7 @@ import pytest
 from breakwater.reference.arrivals import MAX_BACKLOG_S, Arrivals, check_rps
 from breakwater.reference.entitlements import Licence
 from breakwater.reference.errors import MalformedRequestError
+from breakwater.reference.manifests import Manifest
 from breakwater.reference.people import (
     EDGE_REQUESTS_PER_PERSON,
     Script,
@@ -18,7 +19,6 @@ from breakwater.reference.people import (
     live,
 )
 from breakwater.reference.segments import SegmentName
-from breakwater.reference.services.manifest import Manifest
 from breakwater.reference.services.playback import PlayAnswer
 from breakwater.reference.steering import Ranked, SteeringAnswer
 from breakwater.reference.throughput import Rate
@@ -48,6 +48,11 @@ class Stage:
         """Nothing has happened yet."""
         self.broken = broken
         self.acts: list[str] = []
+        self.outcomes: list[bool] = []
+
+    def wanted(self, *, got: bool) -> None:
+        """Somebody came to watch."""
+        self.outcomes.append(got)
 
     async def home(self, script: Script) -> list[list[str]]:
         """A page of two shelves."""
@@ -117,6 +122,17 @@ async def test_without_a_page_there_is_nothing_to_play() -> None:
 async def test_a_refused_start_ends_the_evening() -> None:
     """No session, so nothing to report; the edge has counted the failure itself."""
     assert await _acts("play") == ["home", "home", "play"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("broken", ["", "home", "play", "cdn-0 cdn-1 cdn-2 cdn-3", "started"])
+async def test_whoever_came_to_watch_is_counted_once(broken: str) -> None:
+    """Whatever keeps a stream from beginning counts, a page that never came too."""
+    stage = Stage(*broken.split())
+    await live(_script(), stage, _nap)
+    assert stage.outcomes == [not broken]
+    await live(_script(will_play=False), stage, _nap)
+    assert len(stage.outcomes) == 1
 
 
 @pytest.mark.anyio

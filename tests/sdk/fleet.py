@@ -6,16 +6,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import ThreadingMixIn
 from typing import Any
 from urllib.parse import unquote
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import uvicorn
+from tests.announcing import AnnouncingServer
 
 PATIENCE_S = 10.0
 
 
 class Platform:
-    """The four endpoints of the platform that the SDK uses, over HTTP on a free port.
+    """The five endpoints of the platform that the SDK uses, over HTTP on a free port.
 
     `view` and `rules` are answered to long polls at once when the revision differs, else after
     `hold_s`, or when they change. `garbage` replaces every body, `silent` never answers.
@@ -29,6 +32,8 @@ class Platform:
         self.view: list[dict[str, Any]] = []
         self.rules_revision = 0
         self.rules: list[dict[str, Any]] = []
+        self.guards_revision = 0
+        self.guards: dict[str, Any] = {}
         self.garbage: bytes | None = None
         self.error: int | None = None
         self.token = ""
@@ -105,15 +110,14 @@ class Platform:
     def _poll(self, path: str) -> bytes:
         text = path.partition("revision=")[2].partition("&")[0]
         asked = int(text) if text else None
-        is_view = "registry" in path
-
-        def revision() -> int:
-            return self.view_revision if is_view else self.rules_revision
-
-        self.changed.wait_for(lambda: self.is_stopping or revision() != asked, PATIENCE_S)
-        if is_view:
-            return json.dumps({"revision": revision(), "instances": self.view}).encode()
-        return json.dumps({"revision": revision(), "rules": self.rules}).encode()
+        answers: dict[str, Callable[[], dict[str, Any]]] = {
+            "registry": lambda: {"revision": self.view_revision, "instances": self.view},
+            "guards": lambda: {"revision": self.guards_revision, **self.guards},
+            "faults": lambda: {"revision": self.rules_revision, "rules": self.rules},
+        }
+        answer = next(answers[word] for word in answers if f"/{word}/" in path)
+        self.changed.wait_for(lambda: self.is_stopping or answer()["revision"] != asked, PATIENCE_S)
+        return json.dumps(answer()).encode()
 
     def set_view(self, *instances: dict[str, Any], revision: int | None = None) -> None:
         with self.changed:
@@ -125,6 +129,12 @@ class Platform:
         with self.changed:
             self.rules = list(rules)
             self.rules_revision += 1
+            self.changed.notify_all()
+
+    def set_guards(self, **scopes: dict[str, Any]) -> None:
+        with self.changed:
+            self.guards = scopes
+            self.guards_revision += 1
             self.changed.notify_all()
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
@@ -197,19 +207,48 @@ def serving(app: Any) -> Iterator[int]:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_level="critical", lifespan="on", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    is_up = threading.Event()
+    server = AnnouncingServer(config, is_up.set)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
-    done = threading.Event()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        done.wait(0.005)
     try:
+        assert is_up.wait(PATIENCE_S), "the server did not start"
         yield listener.getsockname()[1]
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)
         listener.close()
+
+
+class _Quiet(WSGIRequestHandler):
+    """Tests need no access log."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+        """Nothing."""
+
+
+class _Threads(ThreadingMixIn, WSGIServer):
+    """One thread a request."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up in the middle is part of the tests."""
+
+
+@contextmanager
+def wsgi_serving(app: Any) -> Iterator[str]:
+    """Run `app` by wsgiref; gives its URL."""
+    server = make_server("127.0.0.1", 0, app, server_class=_Threads, handler_class=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def instance(service: str, port: int, name: str = "", zone: str = "") -> dict[str, Any]:

@@ -2,117 +2,20 @@
 
 import asyncio
 import json
-import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
 
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-from tests.sdk.fleet import PATIENCE_S, MeterListener, Platform, instance, serving
+from tests.sdk.callee import Callee, account, failing
+from tests.sdk.fleet import MeterListener, Platform, instance
 
-from breakwater.model import Instance, Status, SystemClock
+from breakwater.model import Status
 from breakwater.sdk import (
     BreakerConfig,
-    BreakerState,
-    CallError,
     CallFailedError,
-    CallRefusedError,
     Criticality,
-    DeadlineExceededError,
     Service,
     SettingsError,
     deadline,
 )
-from breakwater.sdk.aiohttp import Client
-
-
-class Callee:
-    """A server that answers as its paths say and keeps the headers it got."""
-
-    def __init__(self) -> None:
-        self.headers: list[dict[str, str]] = []
-        self.app = Starlette(
-            routes=[
-                Route("/status/{code:int}", self.status, methods=["GET", "POST"]),
-                Route("/hang", self.hang),
-                Route("/echo", self.echo, methods=["POST"]),
-                Route("/moved", self.moved),
-            ]
-        )
-
-    async def status(self, request: Request) -> Response:
-        """Answer with a given status."""
-        self.headers.append(dict(request.headers))
-        return JSONResponse({"ok": True}, status_code=request.path_params["code"])
-
-    async def hang(self, request: Request) -> Response:
-        """Wait until nobody waits any more."""
-        while (await request.receive())["type"] != "http.disconnect":
-            continue
-        return Response()
-
-    async def echo(self, request: Request) -> Response:
-        """Tell what was sent."""
-        return JSONResponse(
-            {
-                "body": (await request.body()).decode(),
-                "type": request.headers.get("content-type"),
-                "mine": request.headers.get("x-mine"),
-                "query": dict(request.query_params),
-            }
-        )
-
-    async def moved(self, _request: Request) -> Response:
-        """Point elsewhere."""
-        return Response(status_code=302, headers={"location": "/hang"})
-
-
-@pytest.fixture
-def callee() -> Callee:
-    """The server that is called."""
-    return Callee()
-
-
-@pytest.fixture
-def port(callee: Callee) -> Iterator[int]:
-    """Where it listens."""
-    with serving(callee.app) as found:
-        yield found
-
-
-@pytest.fixture
-def refusing() -> Iterator[int]:
-    """A port where connections are refused."""
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        yield closed.getsockname()[1]
-
-
-@pytest.fixture
-async def gateway(service_of: Callable[..., Service], anyio_backend: str) -> AsyncIterator[Service]:
-    """The service that calls."""
-    async with service_of("gateway") as service:
-        yield service
-
-
-def account(gateway: Service, *ports: int, **options: Any) -> Client:
-    """A client for instances account-0, account-1 ... on these ports; patient unless told so."""
-    fixed = [
-        Instance(service="account", instance_id=f"account-{n}", host="127.0.0.1", port=port)
-        for n, port in enumerate(ports)
-    ]
-    return gateway.client("account", instances=fixed, **{"timeout_s": PATIENCE_S, **options})
-
-
-async def failing(client: Client, path: str, **options: Any) -> CallError:
-    """The error a call ends with."""
-    with pytest.raises(CallError) as failed:
-        await client.get(path, **options)
-    return failed.value
-
 
 pytestmark = pytest.mark.anyio
 
@@ -242,135 +145,6 @@ async def test_half_an_answer_is_a_connection_error(gateway: Service) -> None:
     assert error.status is Status.CONNECTION_ERROR
 
 
-async def test_a_hanging_callee_is_left_at_the_limit(
-    gateway: Service, port: int, meters: MeterListener
-) -> None:
-    """The limit of the attempt holds, and its time is recorded."""
-    error = await failing(account(gateway, port, timeout_s=0.05), "/hang")
-    assert error.status is Status.TIMEOUT
-    line = await asyncio.to_thread(
-        meters.wait_for, "ipc.client.call", "ipc.status=timeout,ipc.status.detail=attempt_timeout"
-    )
-    assert float(line.rpartition(":")[2]) >= 0.05
-
-
-async def test_the_callers_deadline_cuts_the_limit(gateway: Service, port: int) -> None:
-    """With 0.2 s left nobody waits a minute, and it is not held against the callee."""
-    config = BreakerConfig(minimum_calls=1)
-    client = account(gateway, port, timeout_s=60.0, breaker=config)
-    with deadline(0.2):
-        assert (await failing(client, "/hang")).status is Status.TIMEOUT
-    breaker = client.stats().breaker
-    assert breaker is not None
-    assert breaker.state is BreakerState.CLOSED
-
-
-async def test_a_call_past_the_deadline_is_not_sent(
-    gateway: Service, port: int, callee: Callee, meters: MeterListener
-) -> None:
-    """It is recorded as a timeout of no length, to no instance."""
-    client = account(gateway, port)
-    with deadline(0.0):
-        assert isinstance(await failing(client, "/status/200"), DeadlineExceededError)
-    assert callee.headers == []
-    assert client.stats().past_deadline == 1
-    line = await asyncio.to_thread(meters.wait_for, "ipc.status.detail=past_deadline")
-    assert "ipc.server.node=none" in line
-    assert line.endswith(":0")
-
-
-async def test_a_cancelled_call_is_recorded_and_stays_cancelled(
-    gateway: Service, port: int, meters: MeterListener
-) -> None:
-    """Cancellation is never swallowed, and every permit comes back."""
-    client = account(gateway, port, max_concurrent=1)
-    call = asyncio.ensure_future(client.get("/hang"))
-    async with asyncio.timeout(PATIENCE_S):
-        while client.stats().attempts == 0:  # noqa: ASYNC110 - a count raises no event
-            await asyncio.sleep(0.005)
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    await asyncio.to_thread(
-        meters.wait_for, "ipc.client.call", "ipc.server.node=account-0,ipc.status=cancelled"
-    )
-    assert client.stats().bulkhead.in_use == 0
-
-
-async def test_the_circuit_opens_and_refused_calls_are_recorded(
-    gateway: Service, port: int, callee: Callee, meters: MeterListener
-) -> None:
-    """Once per refused call, of no length, to no instance."""
-    client = account(gateway, port, breaker=BreakerConfig(minimum_calls=2))
-    for _ in range(2):
-        await failing(client, "/status/500")
-    error = await failing(client, "/status/500")
-    assert isinstance(error, CallRefusedError)
-    assert error.status is Status.SHORT_CIRCUITED
-    assert len(callee.headers) == 2
-    line = await asyncio.to_thread(meters.wait_for, "ipc.status=short_circuited")
-    assert "ipc.server.node=none" in line
-    assert line.endswith(":0")
-
-
-async def test_the_callers_own_mistakes_do_not_open_the_circuit(
-    gateway: Service, port: int
-) -> None:
-    """404 is an answer: no failure of the callee, and no case for the fallback."""
-    client = account(gateway, port, breaker=BreakerConfig(minimum_calls=1))
-    for _ in range(5):
-        error = await failing(client, "/status/404", fallback=lambda _error: "instead")
-        assert isinstance(error, CallFailedError)
-    assert (await client.get("/status/200")).status == 200
-
-
-async def test_the_bulkhead_refuses_the_call_too_many(
-    gateway: Service, port: int, meters: MeterListener
-) -> None:
-    """It is recorded as rejected."""
-    client = account(gateway, port, max_concurrent=1)
-    call = asyncio.ensure_future(client.get("/hang"))
-    await asyncio.sleep(0)
-    error = await failing(client, "/status/200")
-    assert isinstance(error, CallRefusedError)
-    assert error.status is Status.REJECTED
-    await asyncio.to_thread(meters.wait_for, "ipc.status=rejected")
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-
-
-async def test_a_fallback_answers_and_stands_beside_the_failure(
-    gateway: Service, port: int, meters: MeterListener
-) -> None:
-    """A dependency masked by a fallback still shows as failing."""
-
-    async def cached(error: Exception) -> dict[str, str]:
-        return {"why": str(error)}
-
-    client = account(gateway, port, fallback=lambda _error: "the client's")
-    reply = await client.get("/status/503", fallback=cached)
-    assert reply.from_fallback
-    assert reply.json() == {"why": "call to account (status.~) failed: unavailable (HTTP 503)"}
-    assert (await client.get("/status/503")).value == "the client's"
-    await asyncio.to_thread(meters.wait_for, "ipc.result=failure", "ipc.status=unavailable")
-    await asyncio.to_thread(meters.wait_for, "ipc.result=success", "ipc.status=fallback:")
-    assert client.stats().fallbacks == 2
-
-
-async def test_a_fallback_that_fails_is_seen(gateway: Service, port: int) -> None:
-    """Its own error reaches the caller, the first one as its context."""
-    client = account(gateway, port)
-
-    def broken(_error: Exception) -> None:
-        raise KeyError
-
-    with pytest.raises(KeyError) as seen:
-        await client.get("/status/503", fallback=broken)
-    assert isinstance(seen.value.__context__, CallFailedError)
-    assert client.stats().fallback_failures == 1
-
-
 async def test_a_get_is_tried_again_on_another_instance(
     gateway: Service, port: int, refusing: int, callee: Callee, meters: MeterListener
 ) -> None:
@@ -471,64 +245,6 @@ async def test_a_path_that_cannot_be_sent_is_the_callers_mistake(
     error = await failing(client, "no-slash:x", fallback=lambda _error: "instead")
     assert error.status is Status.BAD_REQUEST
     assert (await client.get("/status/200")).status == 200
-
-
-def outbound(kind: str, **given: Any) -> dict[str, Any]:
-    """A rule for what the gateway sends."""
-    ends_ms = SystemClock().now_ms() + 60_000
-    return {
-        "id": kind,
-        "point": "outbound",
-        "kind": kind,
-        "service": "gateway",
-        "expires_ms": ends_ms,
-        **given,
-    }
-
-
-async def put_in_force(gateway: Service, platform: Platform, *rules: dict[str, Any]) -> None:
-    """Have the gateway follow these rules."""
-    platform.set_rules(*rules)
-    revision = f"wait_s=20&revision={platform.rules_revision}"
-    await asyncio.to_thread(
-        platform.wait_for, lambda: platform.count("GET", f"instance=gateway-1&{revision}") > 0
-    )
-    assert gateway.stats().faults.rules == len(rules)
-
-
-async def test_a_slow_edge_shows_on_the_clients_clock(
-    gateway: Service, platform: Platform, port: int, callee: Callee, meters: MeterListener
-) -> None:
-    """The delay lies before sending, and the callee is given only what time is left."""
-    await put_in_force(gateway, platform, outbound("delay", delay_ms=60.0, peer="account"))
-    await account(gateway, port, timeout_s=10.0).get("/status/200")
-    line = await asyncio.to_thread(meters.wait_for, "ipc.client.call", "injected=true")
-    assert float(line.rpartition(":")[2]) >= 0.055  # timers may fire a clock tick early
-    assert float(callee.headers[0]["breakwater-deadline-ms"]) <= 9_945
-
-
-async def test_an_injected_error_is_not_sent(
-    gateway: Service, platform: Platform, port: int, callee: Callee, meters: MeterListener
-) -> None:
-    """The caller sees the answer the rule names, and the fallback is asked."""
-    await put_in_force(gateway, platform, outbound("error", status=503, headers={"X-User": "7"}))
-    client = account(gateway, port)
-    error = await failing(client, "/status/200", headers={"x-user": "7"})
-    assert isinstance(error, CallFailedError)
-    assert (error.status, error.code) == (Status.UNAVAILABLE, 503)
-    assert callee.headers == []
-    assert (await client.get("/status/200")).status == 200
-    await asyncio.to_thread(meters.wait_for, "ipc.failure.injected=true", "http_503")
-
-
-async def test_an_injected_hang_ends_at_the_limit(
-    gateway: Service, platform: Platform, port: int, callee: Callee
-) -> None:
-    """As a real one would."""
-    await put_in_force(gateway, platform, outbound("hang"))
-    error = await failing(account(gateway, port, timeout_s=0.05), "/status/200")
-    assert error.status is Status.TIMEOUT
-    assert callee.headers == []
 
 
 @pytest.mark.slow

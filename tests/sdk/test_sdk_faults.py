@@ -7,13 +7,22 @@ from functools import partial
 from random import Random
 from typing import Any
 
+import anyio.lowlevel
 import msgspec
 import pytest
 from tests.sdk.fleet import PATIENCE_S, Platform
+from tests.sdk.guarding import waits_of
 
-from breakwater.model import FaultKind, FaultRule, SystemClock
+from breakwater.model import CALL_POINTS, CallPoint, FaultKind, FaultRule, SystemClock
 from breakwater.sdk import Service
-from breakwater.sdk.faults import Burners, CallScope, InjectedFaultError, RuleBook, inject
+from breakwater.sdk.faults import (
+    Burners,
+    CallScope,
+    InjectedFaultError,
+    RuleBook,
+    inject,
+    inject_sync,
+)
 from breakwater.sdk.faults.rules import header_of
 from breakwater.sdk.settings import resolve_settings
 from breakwater.testing import FakeClock
@@ -79,6 +88,18 @@ def test_a_rule_hits_only_what_lies_in_its_scope(
     """Service, instance, peer, endpoint and headers must all agree."""
     give(book, rule(clock, **scope))
     assert bool(hits(book, **call)) == is_hit
+
+
+@pytest.mark.parametrize("point", CALL_POINTS)
+def test_a_rule_acts_at_its_point_only(book: RuleBook, clock: FakeClock, point: CallPoint) -> None:
+    """A slow database slows no cache; what burns the process hits no call."""
+    give(book, rule(clock, point=point), rule(clock, id="f2", point="process", kind="burn"))
+    assert {at: hits(book, point=at) for at in CALL_POINTS} == {
+        at: ["f1"] if at == point else [] for at in CALL_POINTS
+    }
+    assert [held.id for held in book.at(point)] == ["f1"]
+    give(book)
+    assert book.at(point) == ()
 
 
 def test_a_share_of_calls_is_hit(book: RuleBook, clock: FakeClock) -> None:
@@ -164,16 +185,74 @@ async def test_a_hang_is_released_when_its_rule_ends() -> None:
         await inject(book, hang)
 
 
-@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_hang_is_released_when_its_rule_is_taken_back() -> None:
-    """Undoing a fault frees who hangs in it."""
+    """Undoing a fault frees who hangs in it, at once, from whichever thread."""
     book, hang = book_of(fault(FaultKind.HANG))
     hung = asyncio.ensure_future(inject(book, hang))
-    await asyncio.sleep(0)
-    give(book)
+    await anyio.lowlevel.checkpoint()
+    await asyncio.to_thread(give, book)
     async with asyncio.timeout(PATIENCE_S):
         await hung
+
+
+@pytest.mark.anyio
+async def test_who_leaves_a_wait_leaves_nothing_behind() -> None:
+    """A caller that gives up is no longer woken."""
+    book, hang = book_of(fault(FaultKind.HANG))
+    hung = asyncio.ensure_future(inject(book, hang))
+    await anyio.lowlevel.checkpoint()
+    hung.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hung
+    assert not book._watches
+
+
+def test_a_thread_suffers_what_a_task_suffers() -> None:
+    """First the delay, then the error, and no longer than its limit."""
+    book, both = book_of(fault(FaultKind.ERROR, status=418), fault(FaultKind.DELAY, delay_ms=5.0))
+    with pytest.raises(InjectedFaultError) as failed:
+        inject_sync(book, both, 10.0)
+    assert failed.value.status == 418
+    with pytest.raises(TimeoutError, match="no answer in"):
+        inject_sync(book, both, 0.001)
+    assert not book._watches
+
+
+def test_a_thread_hangs_until_its_limit_or_the_end_of_the_rule() -> None:
+    """Its limit ends in a TimeoutError; the rule's end lets it go on."""
+    book, hang = book_of(fault(FaultKind.HANG))
+    with pytest.raises(TimeoutError):
+        inject_sync(book, hang, 0.01)
+    book, hang = book_of(fault(FaultKind.HANG, lasts_ms=20))
+    inject_sync(book, hang)
+    inject_sync(book, hang, 10.0)
+
+
+def test_a_thread_that_hangs_is_released_when_its_rule_is_taken_back() -> None:
+    """It is woken, and does not look again and again."""
+    book, hang = book_of(fault(FaultKind.HANG))
+    hung = threading.Thread(target=inject_sync, args=(book, hang))
+    is_waiting = waits_of(book)
+    hung.start()
+    assert is_waiting.wait(PATIENCE_S)
+    give(book)
+    hung.join(PATIENCE_S)
+    assert not hung.is_alive()
+
+
+def test_a_caller_who_leaves_ends_the_wait() -> None:
+    """As far as a thread can be told."""
+    book, hang = book_of(fault(FaultKind.HANG))
+    with pytest.raises(TimeoutError, match="no answer"):
+        inject_sync(book, hang, leaving=lambda wake: wake())
+
+
+def test_a_rule_taken_back_before_the_wait_begins_is_not_waited_for() -> None:
+    """Between the dice and the wait lies a moment."""
+    book, hang = book_of(fault(FaultKind.HANG))
+    give(book)
+    inject_sync(book, hang)
 
 
 def test_jitter_spreads_a_delay_and_never_below_nothing(clock: FakeClock, book: RuleBook) -> None:

@@ -24,6 +24,7 @@ from breakwater.server.platform import Platform
 from breakwater.server.settings import Settings
 
 _SLOW_TO_ANSWER = {"wait_s"}
+_WITHOUT_END = {("GET", "/turbine.stream"), ("GET", "/turbine/turbine.stream")}
 _CHECKS = [
     status_code_conformance,
     content_type_conformance,
@@ -92,6 +93,8 @@ def test_whatever_fits_the_document_is_answered_as_it_says(server: Any) -> None:
     for result in schema.get_all_operations():
         assert isinstance(result, Ok)
         operation = result.ok()
+        if (operation.method.upper(), operation.path) in _WITHOUT_END:
+            continue
 
         @settings(
             max_examples=15,
@@ -111,4 +114,4 @@ def test_whatever_fits_the_document_is_answered_as_it_says(server: Any) -> None:
         check()
         tried.add((operation.method.upper(), operation.path))
     described = {(each.method, plain_path(each.path)) for each in all_operations()}
-    assert described - tried <= {("GET", "/api/v1/openapi.json")}
+    assert described - tried <= {("GET", "/api/v1/openapi.json"), *_WITHOUT_END}

@@ -39,7 +39,8 @@ def test_every_part_is_well(server: "RunningServer") -> None:
     assert answer.status == 200
     assert answer.json == {
         "udp": True, "metrics": True, "registry": True, "chaos": True, "selfwatch": True,
-        "incidents": True, "journal": True, "metrics-log": True, "metrics-clock": True,
+        "incidents": True, "guards": True, "guard-settings": True, "journal": True,
+        "metrics-log": True, "metrics-clock": True,
     }  # fmt: skip
 
 

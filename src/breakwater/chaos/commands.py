@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from breakwater.chaos.fault import ChaosKind, Fault, Plan
+from breakwater.model import CALL_POINTS
 from breakwater.terminal import ask, json_option, moment, print_table, server_option, token_option
 
 _PATH: Final = "/api/v1/chaos/faults"
@@ -33,6 +34,12 @@ def chaos() -> None:
 @click.option("--instance", help="Only this instance.")
 @click.option("--all-instances", is_flag=True, help="Process faults: every instance at once.")
 @click.option("--caller", help="Only calls of this service; the slow end of slow_edge.")
+@click.option(
+    "--point",
+    type=click.Choice(CALL_POINTS),
+    help="latency, errors, hang: on which of the service's calls.  [default: inbound]",
+)
+@click.option("--peer", help="With --point: only calls to this service, cache, database, queue.")
 @click.option("--endpoint", help="Only this endpoint.")
 @click.option("--percent", type=float, help="Share of the calls, above 0 to 100.")
 @click.option("--delay-ms", type=float, help="latency, slow_edge: how much is added.")

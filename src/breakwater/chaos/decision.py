@@ -12,14 +12,15 @@ from breakwater.chaos.errors import (
 )
 from breakwater.chaos.fault import ChaosKind, Fault, FaultRequest, Machine, Plan, ProcessAct, Touch
 from breakwater.chaos.settings import ChaosSettings
-from breakwater.model import FaultKind, FaultRule, Instance, InstanceView
+from breakwater.model import CALL_POINTS, FaultKind, FaultRule, Instance, InstanceView
 
 _ON_CALLS: Final = ("instance", "caller", "endpoint", "percent", "headers")
+_AT_POINTS: Final = (*_ON_CALLS, "point", "peer")
 _ON_PROCESS: Final = ("instance", "all_instances")
 TAKES: Final[dict[ChaosKind, tuple[str, ...]]] = {
-    ChaosKind.LATENCY: (*_ON_CALLS, "delay_ms", "jitter_ms"),
-    ChaosKind.ERRORS: (*_ON_CALLS, "status"),
-    ChaosKind.HANG: _ON_CALLS,
+    ChaosKind.LATENCY: (*_AT_POINTS, "delay_ms", "jitter_ms"),
+    ChaosKind.ERRORS: (*_AT_POINTS, "status"),
+    ChaosKind.HANG: _AT_POINTS,
     ChaosKind.SLOW_EDGE: (*_ON_CALLS, "delay_ms", "jitter_ms"),
     ChaosKind.CPU_BURN: (*_ON_PROCESS, "threads"),
     ChaosKind.FREEZE: _ON_PROCESS,
@@ -37,6 +38,15 @@ _MAX_HEADERS: Final = 16
 _MAX_TEXT: Final = 500
 _MAX_NAME: Final = 256  # of what stands in the journal as actor and target
 _EPOCH_SLACK_S: Final = 2.0
+_SENDING: Final = tuple(point for point in CALL_POINTS if point != "inbound")
+_WITHOUT_HEADERS: Final = frozenset(("cache", "database", "pool"))
+_ALL_OF: Final = {
+    "outbound": "all services",
+    "cache": "its caches",
+    "database": "its databases",
+    "queue": "its queues",
+    "pool": "its pools",
+}
 _RULE_KINDS: Final = {
     ChaosKind.LATENCY: FaultKind.DELAY,
     ChaosKind.ERRORS: FaultKind.ERROR,
@@ -94,8 +104,29 @@ def _check_fields(request: FaultRequest) -> None:
         raise InvalidFaultError(
             "a fault of kind 'slow_edge' needs the caller, whose calls it slows"
         )
+    _check_point(request)
     if request.all_instances and request.instance is not None:
         raise InvalidFaultError("give either an instance or all_instances, not both")
+
+
+def _check_point(request: FaultRequest) -> None:
+    """Caller, peer and headers have to go with the point."""
+    if request.point in (None, "inbound"):
+        if request.peer is not None:
+            raise InvalidFaultError(
+                "on requests the service receives give the caller; peer goes with the points "
+                f"{', '.join(_SENDING)}"
+            )
+    elif request.caller is not None:
+        raise InvalidFaultError(
+            f"at the point '{request.point}' the service itself is the caller: give the peer, "
+            "which is what it asks"
+        )
+    if request.headers and request.point in _WITHOUT_HEADERS:
+        raise InvalidFaultError(
+            f"no headers go with what is asked at the point '{request.point}'; they are for "
+            "inbound, outbound and queue"
+        )
 
 
 def _check_values(request: FaultRequest) -> None:
@@ -113,6 +144,7 @@ def _check_values(request: FaultRequest) -> None:
         "service": request.service,
         "instance": request.instance,
         "caller": request.caller,
+        "peer": request.peer,
         "endpoint": request.endpoint,
         "actor": request.actor,
         "reason": request.reason,
@@ -295,7 +327,8 @@ def _registered_start(text: str, machine: Machine) -> tuple[int, int]:
 def _call_plan(request: FaultRequest, view: InstanceView, fault_id: str, now_ms: int) -> Plan:
     _registered(view, request.service)
     is_edge = request.kind is ChaosKind.SLOW_EDGE
-    at, peer = request.service, request.caller
+    point = "outbound" if is_edge else request.point or "inbound"
+    at, peer = request.service, request.caller if point == "inbound" else request.peer
     if is_edge:
         assert request.caller is not None
         at, peer = request.caller, request.service
@@ -304,7 +337,7 @@ def _call_plan(request: FaultRequest, view: InstanceView, fault_id: str, now_ms:
         _named(where, request.instance)
     rule = FaultRule(
         id=_rule_id(fault_id, 0),
-        point="outbound" if is_edge else "inbound",
+        point=point,
         kind=_RULE_KINDS[request.kind],
         service=at,
         peer=peer,
@@ -335,9 +368,13 @@ def _in_words(request: FaultRequest, rule: FaultRule) -> str:
     }[rule.kind]
     calls = "calls" if rule.percent == 100.0 else f"{rule.percent:g}% of calls"
     frm = f" from {request.caller}" if request.caller else ""
+    to = request.service
+    if rule.point != "inbound" and request.kind is not ChaosKind.SLOW_EDGE:
+        frm, to = f" from {rule.service}", rule.peer or _ALL_OF[rule.point]
+        to = f"{to} for a connection" if rule.point == "pool" else to
     scope = f" on {request.endpoint}" if request.endpoint else ""
     only = f" at instance {request.instance}" if request.instance else ""
-    return f"{verb} {calls}{frm} to {request.service}{scope}{only}"
+    return f"{verb} {calls}{frm} to {to}{scope}{only}"
 
 
 def _rule_id(fault_id: str, number: int) -> str:

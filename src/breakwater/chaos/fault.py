@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from breakwater.model import FaultRule
+from breakwater.model import CallPoint, FaultRule
 
 
 class ChaosKind(StrEnum):
@@ -23,7 +23,9 @@ class ChaosKind(StrEnum):
 class FaultRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A fault as a person or a drill asks for it; None means the kind's own default.
 
-    latency, errors, hang: at `service` on requests it receives, only those of `caller` if given.
+    latency, errors, hang: at `service` on requests it receives, only those of `caller` if given;
+    or with `point` on what it asks of others: outbound, cache, database, queue, or pool for the
+    wait for a connection; only of `peer` if given, by the name `service` has for it.
     slow_edge: at `caller` on requests it sends to `service`: time lost between the two.
     cpu_burn, freeze, crash: to one instance of `service`, drawn at random unless `instance` or
     `all_instances` is given; naming `all_instances` also lifts the cap on the share of a service.
@@ -36,6 +38,8 @@ class FaultRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     instance: str | None = None
     all_instances: bool = False
     caller: str | None = None
+    point: CallPoint | None = None
+    peer: str | None = None
     endpoint: str | None = None
     percent: float | None = None
     delay_ms: float | None = None

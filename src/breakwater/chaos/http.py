@@ -18,7 +18,7 @@ from breakwater.chaos.errors import (
 )
 from breakwater.chaos.fault import ChaosKind, Fault, FaultRequest, Plan
 from breakwater.chaos.injector import Chaos
-from breakwater.model import BreakwaterError, FaultRules, InvalidInputError
+from breakwater.model import CALL_POINTS, BreakwaterError, FaultRules, InvalidInputError
 from breakwater.web import (
     JSON,
     BodyTooLargeError,
@@ -216,4 +216,6 @@ def _parse(body: bytes) -> FaultRequest:
 def _allowed(reason: str) -> str:
     if "$.kind" in reason or "`kind`" in reason:
         return f"kinds: {', '.join(kind.value for kind in ChaosKind)}"
+    if "$.point" in reason:
+        return f"points: {', '.join(CALL_POINTS)}"
     return f"fields: {', '.join(FaultRequest.__struct_fields__)}"

@@ -24,6 +24,9 @@ TABLE: Final = {
     "drill": LazyCommand(
         "breakwater.drill.commands:drill", "Many rounds of faults, with the score of the diagnosis."
     ),
+    "prove": LazyCommand(
+        "breakwater.drill.commands:prove", "Break dependencies whole; show that streams go on."
+    ),
     "triage": LazyCommand(
         "breakwater.incidents.commands:triage", "Name the broken service, from a running server."
     ),
@@ -31,6 +34,9 @@ TABLE: Final = {
         "breakwater.diagnosis.commands:diagnose", "Name the broken service in recorded incidents."
     ),
     "chaos": LazyCommand("breakwater.chaos.commands:chaos", "Inject faults, and take them back."),
+    "guard": LazyCommand(
+        "breakwater.guards.commands:guard", "Watch guarded calls, and set what they go by."
+    ),
     "metrics": LazyCommand(
         "breakwater.metrics.commands:metrics", "Draw graphs, print numbers, list tags."
     ),

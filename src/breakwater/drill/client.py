@@ -63,6 +63,35 @@ class PlatformClient:
         answer: dict[str, Any] = msgspec.json.decode(body)
         return [0.0 if row[0] in {None, "NaN"} else float(row[0]) for row in answer["values"]]
 
+    async def values(self, program: str, *, start_ms: int, seconds: int) -> list[float]:
+        """`program` second by second, for so many seconds after `start_ms`; gaps are 0."""
+        body = await self._get(
+            "/api/v1/graph",
+            q=program,
+            s=start_ms,
+            e=start_ms + seconds * 1000,
+            step="1s",
+            format="std.json",
+        )
+        answer: dict[str, Any] = msgspec.json.decode(body)
+        first_ms = int(answer["start"])
+        found = [0.0] * seconds
+        for place, row in enumerate(answer["values"]):
+            second = (first_ms + place * 1000 - start_ms) // 1000 - 1
+            if 0 <= second < seconds and row and row[0] not in {None, "NaN"}:
+                found[second] = float(row[0])
+        return found
+
+    async def set_guard(self, key: str, *, value: bool, duration_s: float) -> None:
+        """Set a key of every guarded command of every service, for so long at most."""
+        request = {"key": key, "value": value, "duration_s": duration_s, "actor": "prove"}
+        await self._send("PUT", f"{self._url}/api/v1/guards/config", request)
+
+    async def unset_guard(self, key: str) -> None:
+        """Take that back."""
+        query: dict[str, int | str] = {"key": key, "actor": "prove"}
+        await self._send("DELETE", f"{self._url}/api/v1/guards/config", None, query)
+
     async def inject(self, request: dict[str, Any]) -> Fault:
         """Start a fault."""
         body = await self._send("POST", f"{self._url}/api/v1/chaos/faults", request)

@@ -102,7 +102,8 @@ class Counter(Meter):
     def __init__(self, kind: MeterKind, tags: dict[str, str], touched: list[Meter]) -> None:
         super().__init__(kind, tags, touched)
         self._count = 0.0
-        self._rate = self._series(statistic="count")
+        has_own = "statistic" in tags  # a sender that did the sums of a timer itself
+        self._rate = self._series() if has_own else self._series(statistic="count")
 
     def update(self, text: bytes) -> None:
         """Add the amount."""

@@ -14,18 +14,25 @@ from breakwater.model.errors import (
     LimitExceededError,
     UnavailableError,
 )
-from breakwater.model.faults import FaultKind, FaultRule, FaultRules
+from breakwater.model.faults import CALL_POINTS, CallPoint, FaultKind, FaultRule, FaultRules
+from breakwater.model.guards import GuardConfig, GuardExpiry, GuardScope, GuardValue
 from breakwater.model.instances import Instance, InstanceView, ProcessSpec
 from breakwater.model.tags import InvalidTagsError, canonical, sanitize, series_id, validate_tags
 
 __all__ = [
+    "CALL_POINTS",
     "BreakwaterError",
+    "CallPoint",
     "Change",
     "ChangeKind",
     "Clock",
     "FaultKind",
     "FaultRule",
     "FaultRules",
+    "GuardConfig",
+    "GuardExpiry",
+    "GuardScope",
+    "GuardValue",
     "Instance",
     "InstanceView",
     "InvalidInputError",

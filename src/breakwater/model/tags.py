@@ -7,7 +7,6 @@ reserved for the keys listed here.
 
 import re
 from collections.abc import Mapping
-from hashlib import sha1
 from typing import Final
 
 from breakwater.model.errors import InvalidInputError
@@ -42,6 +41,8 @@ def canonical(tags: Mapping[str, str]) -> str:
 
 def series_id(tags: Mapping[str, str]) -> bytes:
     """The 20-byte identity of a series: SHA-1 of its canonical spelling, as Atlas computes it."""
+    from hashlib import sha1  # noqa: PLC0415 - loads OpenSSL, which no service needs
+
     return sha1(canonical(tags).encode(), usedforsecurity=False).digest()
 
 

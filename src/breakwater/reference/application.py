@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from breakwater.model import Clock, SystemClock
+from breakwater.reference.admission import SHEDDING
 from breakwater.reference.answers import EXCEPTION_HANDLERS, Json
 from breakwater.reference.errors import UnknownServiceError
 from breakwater.sdk import Service
@@ -89,7 +90,10 @@ def build(name: str, service: Service, world: World) -> ASGIApp:
         Route("/stats", _stats_route(part, service), name="stats"),
     ]
     app = Starlette(routes=routes, exception_handlers=dict(EXCEPTION_HANDLERS))
-    return _WithBackground(service.asgi(app, endpoint=endpoint_namer(routes)), part)
+    guarded = service.asgi(
+        app, endpoint=endpoint_namer(routes), shedding=SHEDDING.get(name), streams=True
+    )
+    return _WithBackground(guarded, part)
 
 
 def make_part(name: str, service: Service, world: World) -> Part:

@@ -6,7 +6,8 @@ InvalidInputError
 ├── LicenceRefusedError       403  the viewer may not watch this; carries the reason
 │   └── UntrustedLicenceError 403  a licence that is forged, expired or for another session
 ├── UnknownItemError          404  no such title, rung, segment, account or session
-└── UnknownServiceError            no such service in this fleet (raised while starting)
+├── UnknownServiceError            no such service in this fleet (raised while starting)
+└── UnknownEdgeError               a service wants to call one it has no edge to (same)
 LimitExceededError
 └── FullError                 503  a bounded table is full; carries the bound
 """
@@ -40,6 +41,10 @@ class UnknownItemError(InvalidInputError):
 
 class UnknownServiceError(InvalidInputError):
     """The fleet has no service of this name; the message lists those it has."""
+
+
+class UnknownEdgeError(InvalidInputError):
+    """The service has no declared edge to this callee; the message lists those it has."""
 
 
 class FullError(LimitExceededError):

@@ -68,6 +68,10 @@ class Theatre(Protocol):
         """Tell the edge how the stream is doing; its answer to a heartbeat, None on failure."""
         ...
 
+    def wanted(self, *, got: bool) -> None:
+        """Somebody came to watch and got a stream, or did not, for whatever reason."""
+        ...
+
 
 class Stream:
     """A stream as its player sees it: where it is, where it fetches, and what failed lately."""
@@ -122,19 +126,27 @@ async def live(script: Script, theatre: Theatre, sleep: Sleep = asyncio.sleep) -
     for think_s in script.think_s[: script.pages]:
         shelves = await theatre.home(script) or shelves
         await sleep(think_s)
-    if not script.will_play or not shelves:
+    if not script.will_play:
         return
+    stream = await _begin(script, shelves, theatre) if shelves else None
+    theatre.wanted(got=stream is not None)
+    if stream is not None:
+        await _watch(script, stream, theatre, sleep)
+        await theatre.report(script, stream, "stop")
+
+
+async def _begin(
+    script: Script, shelves: Sequence[Sequence[str]], theatre: Theatre
+) -> Stream | None:
+    """Choose a title, ask for it, fetch its first segment and say so; None when that failed."""
     title = choose(shelves, script)
     answer = await theatre.play(script, title)
     if answer is None:
-        return
+        return None
     stream = Stream(title, answer)
     stream.has_started = await fetch(stream, theatre)
     told = await theatre.report(script, stream, "started")
-    if not stream.has_started or told is None:
-        return
-    await _watch(script, stream, theatre, sleep)
-    await theatre.report(script, stream, "stop")
+    return stream if stream.has_started and told is not None else None
 
 
 async def _watch(script: Script, stream: Stream, theatre: Theatre, sleep: Sleep) -> None:

@@ -20,18 +20,25 @@ from breakwater.reference.accounts import Accounts
 from breakwater.reference.answers import Json, body, record
 from breakwater.reference.application import Background, World
 from breakwater.reference.arrivals import Arrivals, check_rps
+from breakwater.reference.edges import MAX_PEOPLE, client_of
 from breakwater.reference.people import EDGE_REQUESTS_PER_PERSON, Script, Stream, draw_script, live
 from breakwater.reference.segments import SegmentName
 from breakwater.reference.services.gateway import Home, PlayOrder, StreamReport
 from breakwater.reference.services.playback import PlayAnswer
 from breakwater.reference.steering import Ranked, SteeringAnswer
 from breakwater.reference.throughput import Rate
-from breakwater.sdk import CallError, Reply, Service
+from breakwater.sdk import CallError, Criticality, Reply, Service
 
-MAX_PEOPLE: Final = 2000
 ZONES: Final = ("a", "b")
-EDGE_TIMEOUT_S: Final = 3.0
-SEGMENT_TIMEOUT_S: Final = 1.0
+CRITICALITY: Final = {
+    "home": Criticality.SHEDDABLE_PLUS,
+    "play": Criticality.CRITICAL,
+    "started": Criticality.CRITICAL_PLUS,
+    "heartbeat": Criticality.SHEDDABLE,
+    "stop": Criticality.SHEDDABLE,
+}
+"""What is lost when the edge refuses it: a start under way most of all; a heartbeat is said again,
+and a stream that nobody stops expires."""
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,13 +72,12 @@ class FleetTheatre:
 
     def __init__(self, service: Service, world: World) -> None:
         self._accounts = Accounts(world.seed)
-        # No breakers: people do not know of each other, so nobody stops because others fail.
-        self._gateway = service.client(
-            "gateway", timeout_s=EDGE_TIMEOUT_S, max_concurrent=MAX_PEOPLE, breaker=None
-        )
-        self._cdn = service.client(
-            "cdn", timeout_s=SEGMENT_TIMEOUT_S, max_concurrent=MAX_PEOPLE, breaker=None
-        )
+        self._gateway = client_of(service, "gateway")
+        self._cdn = client_of(service, "cdn")
+        self._wanted = {
+            got: service.counter("stream.wanted", result="success" if got else "failure")
+            for got in (True, False)
+        }
         self.requests = Rate(world.clock)
         self.errors = Rate(world.clock)
         self.starts = Rate(world.clock)
@@ -82,7 +88,10 @@ class FleetTheatre:
         """Ask for a page; its shelves as title ids, none when it failed."""
         try:
             reply = await self._gateway.get(
-                "/v1/home", endpoint="home", headers=self._headers(script)
+                "/v1/home",
+                endpoint="home",
+                headers=self._headers(script),
+                criticality=CRITICALITY["home"],
             )
             page = record(reply, Home)
         except UnavailableError:
@@ -129,6 +138,10 @@ class FleetTheatre:
             self.starts.add()
         return record(reply, SteeringAnswer) if kind == "heartbeat" else SteeringAnswer()
 
+    def wanted(self, *, got: bool) -> None:
+        """Count somebody who came to watch, by what came of it."""
+        self._wanted[got].increment()
+
     async def _post(
         self, script: Script, path: str, endpoint: str, told: msgspec.Struct
     ) -> Reply | None:
@@ -138,6 +151,7 @@ class FleetTheatre:
                 json=told,
                 endpoint=endpoint,
                 headers=self._headers(script),
+                criticality=CRITICALITY[endpoint],
             )
         except CallError:
             self._count(well=False)

@@ -1,4 +1,4 @@
-"""Pictures: plots, line charts, bar tables and dependency graphs, as SVG text and as PNG.
+"""Pictures: plots, line charts, bar tables, tiles and dependency graphs, as SVG and as PNG.
 
 One visual language for the report, the command line and the HTTP API, in light and in dark.
 Texts never overlap: each is measured with the fonts that come along, and elided when it does
@@ -44,6 +44,7 @@ from breakwater.render.plot import (
 )
 from breakwater.render.raster import png
 from breakwater.render.rasteriser import Rasteriser, RasteriserStats, shared_rasteriser
+from breakwater.render.tiles import Figure, Tile, TileBoard, TileSection, tile_board
 from breakwater.render.units import UnitName, format_value
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "Chart",
     "ChartError",
     "Colour",
+    "Figure",
     "GraphEdge",
     "GraphNode",
     "HeatmapStyle",
@@ -80,6 +82,9 @@ __all__ = [
     "Theme",
     "ThemeName",
     "TickLabels",
+    "Tile",
+    "TileBoard",
+    "TileSection",
     "UnitName",
     "Vision",
     "bar_table",
@@ -97,4 +102,5 @@ __all__ = [
     "seen",
     "shared_rasteriser",
     "statistics_of",
+    "tile_board",
 ]

@@ -1,48 +1,57 @@
 """Guarded calls over aiohttp: one `ipc.client.call` for every attempt, refused ones too.
 
-Order of the parts: fallback( bulkhead( retry( breaker( attempt timeout( fault, connect, send,
+The guard is a `Command`: fallback( retry( breaker( bulkhead( attempt timeout( fault, connect, send,
 read ))))). The client's clock runs from before the fault and the connection until the body is
 read, so that whatever the callee's clock does not show is seen as the edge's own.
 """
 
 import asyncio
-import errno
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from inspect import isawaitable
 from typing import Any, Final
 
-import aiohttp
+from breakwater.sdk.needs import not_installed
+
+try:
+    import aiohttp
+except ModuleNotFoundError as error:
+    raise not_installed(error, "aiohttp") from None
+
 import msgspec
 
-from breakwater.model import Instance, Status, status_of_http
+from breakwater.model import Clock, Instance, Status
 from breakwater.sdk import context
-from breakwater.sdk.attempt import Attempt, Call, needs_fallback, verdict
-from breakwater.sdk.calls import NO_NODE, Outcome
-from breakwater.sdk.client import (
-    REPEATABLE,
-    ClientStats,
-    Policy,
-    Reply,
-    callee_failed,
-    status_of_answer,
-)
+from breakwater.sdk.attempt import Attempt
+from breakwater.sdk.calls import NO_NODE
+from breakwater.sdk.client import ClientStats, Reply
 from breakwater.sdk.context import Criticality
-from breakwater.sdk.errors import (
-    CallError,
-    CallFailedError,
-    CallRefusedError,
-    DeadlineExceededError,
-)
-from breakwater.sdk.faults import CallScope, InjectedFaultError, inject
+from breakwater.sdk.errors import CallFailedError
 from breakwater.sdk.faults.rules import header_of
-from breakwater.sdk.guard import Breaker, Bulkhead, Fallback, attempt_timeout
-from breakwater.sdk.propagation import ATTEMPT, CALLER, CALLER_NODE, write_headers
+from breakwater.sdk.guard import Command, CommandConfig, Fallback
+from breakwater.sdk.outbound import Outbound, guard_of
+from breakwater.sdk.outcomes import (
+    REPEATABLE,
+    connection_detail,
+    status_of_answer,
+    status_of_error,
+)
 from breakwater.sdk.runtime import Runtime
 
 KEEPALIVE_S: Final = 4.0
 """Shorter than the 5 s after which common servers close, so that an idle connection is not reused
 in the very moment the server drops it."""
 _MAX_PINNED: Final = 256
+
+
+class _Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One call as the user asked for it."""
+
+    method: str
+    path: str
+    body: bytes | None
+    headers: Mapping[str, str]
+    params: Mapping[str, str] | None
+    pinned: str | None
 
 
 class Sessions:
@@ -87,24 +96,16 @@ class Client:
         runtime: Runtime,
         sessions: Sessions,
         *,
-        policy: Policy,
+        command: Command,
         fallback: Fallback | None,
     ) -> None:
         self.service = service
+        self.command = command
         self._runtime = runtime
         self._sessions = sessions
-        self._policy = policy
         self._fallback = fallback
-        self._bulkhead = Bulkhead(policy.max_concurrent)
-        self._breaker = None if policy.breaker is None else Breaker(policy.breaker)
-        self._pinned_breakers: dict[str, Breaker] = {}
-        self._inflight = runtime.called.inflight(service)
-        self._identity = {
-            CALLER: runtime.settings.service,
-            CALLER_NODE: runtime.settings.instance,
-        }
-        self._calls = self._attempts = self._fallbacks = self._fallback_failures = 0
-        self._past_deadline = 0
+        self._outbound = Outbound(runtime, service, command=command, classify=classify)
+        self._pinned: dict[str, tuple[Outbound, CommandConfig]] = {}
 
     async def get(self, path: str, **options: Any) -> Reply:
         """`request("GET", path, ...)`; options as there."""
@@ -135,284 +136,200 @@ class Client:
         data: a body as it is. timeout_s: limit of one attempt instead of the client's; the
         deadline may make it shorter. instance: call this very instance, whatever its zone.
         """
-        caller = context.current()
-        if criticality is not None:
-            caller = msgspec.structs.replace(caller, criticality=criticality)
         sent = dict(headers) if headers else {}
         if json is not msgspec.UNSET:
             data = msgspec.json.encode(json)
             sent.setdefault("content-type", "application/json")
-        call = Call(
-            method=method,
-            path=path,
-            endpoint=endpoint or self._runtime.endpoints.name(path),
-            body=data,
-            headers=sent,
-            params=params,
-            timeout_s=self._policy.timeout_s if timeout_s is None else timeout_s,
-            context=caller,
-            pinned=instance,
+        call = _Call(
+            method=method, path=path, body=data, headers=sent, params=params, pinned=instance
         )
-        self._calls += 1
-        try:
-            return await self._guarded(call)
-        except CallError as error:
-            answer = fallback or self._fallback
-            if answer is None or not needs_fallback(error):
-                raise
-            return await self._fall_back(call, error, answer)
-
-    async def _guarded(self, call: Call) -> Reply:
-        """The call within the bulkhead, tried again where that is allowed."""
-        if not self._bulkhead.try_enter():
-            self._record(call, Outcome(status=Status.REJECTED, seconds=0.0))
-            raise CallRefusedError(
-                Status.REJECTED,
-                service=self.service,
-                endpoint=call.endpoint,
-                limit=self._bulkhead.limit,
+        name = endpoint or self._runtime.endpoints.name(path)
+        token = None
+        if criticality is not None:
+            token = context.bind(
+                msgspec.structs.replace(context.current(), criticality=criticality)
             )
-        self._inflight.enter()
         try:
-            is_repeatable = call.method in REPEATABLE and call.pinned is None
-            retries_left = self._policy.retries if is_repeatable else 0
-            tried: list[str] = []
-            while True:
-                try:
-                    return await self._attempt(call, tried, may_retry=retries_left > 0)
-                except CallFailedError as error:
-                    if retries_left == 0 or error.status is not Status.CONNECTION_ERROR:
-                        raise
-                    retries_left -= 1
-                    tried.append(error.instance)
+            return await self._guarded(call, name, fallback or self._fallback, timeout_s)
         finally:
-            self._inflight.leave()
-            self._bulkhead.leave()
+            if token is not None:
+                context.unbind(token)
 
-    async def _attempt(self, call: Call, tried: list[str], *, may_retry: bool) -> Reply:
-        """One attempt: admitted by deadline and breaker, limited in time, recorded, judged."""
-        attempt = self._begin(call, len(tried) + 1, may_retry=may_retry)
-        breaker = self._breaker_of(call)
-        permit = None
-        if breaker is not None:
-            permit = breaker.admit(attempt.start_s)
-            if permit is None:
-                self._finish(call, attempt, Status.SHORT_CIRCUITED, "")
-                raise CallRefusedError(
-                    Status.SHORT_CIRCUITED, service=self.service, endpoint=call.endpoint
-                )
-        self._attempts += 1
-        is_failure: bool | None = None
+    async def _guarded(
+        self, call: _Call, endpoint: str, fallback: Fallback | None, timeout_s: float | None
+    ) -> Reply:
+        """The call under guard."""
+
+        async def ask(error: Exception) -> Reply:
+            assert fallback is not None, "asked only if there is one"
+            value = fallback(error)
+            return Reply(from_fallback=True, value=await value if isawaitable(value) else value)
+
+        def answer_for(attempt: Attempt, code: int) -> Reply:
+            return self._judged(attempt, Reply(status=code, instance=attempt.node))
+
+        return await self._outbound_to(call.pinned).call(
+            endpoint,
+            lambda attempt: self._exchange(call, attempt),
+            fallback=None if fallback is None else ask,
+            timeout_s=timeout_s,
+            may_retry=call.method in REPEATABLE and call.pinned is None,
+            header=header_of(call.headers),
+            answer_for=answer_for,
+            target=lambda attempt: self._target(call, attempt),
+            key=_key_of(call),
+        )
+
+    async def _exchange(self, call: _Call, attempt: Attempt) -> Reply:
+        """One attempt: send, and read the whole answer."""
+        target = attempt.target
+        host = f"[{target.host}]" if ":" in target.host else target.host
         try:
-            reply = await self._timed(call, attempt, tried)
-            is_failure = callee_failed(reply.status)
-        except CallFailedError as error:
-            is_failure = verdict(error, attempt)
-            raise
-        finally:
-            if breaker is not None and permit is not None:
-                if is_failure is None:
-                    breaker.release(permit)
-                else:
-                    now_s = self._runtime.clock.monotonic_s()
-                    breaker.settle(permit, is_failure=is_failure, now_s=now_s)
+            async with self._sessions.get().request(
+                call.method,
+                f"http://{host}:{target.port}{call.path}",
+                data=call.body,
+                headers={**call.headers, **attempt.headers()},
+                params=call.params,
+                allow_redirects=False,
+            ) as response:
+                body = await response.read()
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                status = response.status
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise self._failure(attempt, error) from error
+        node = target.instance_id
+        return self._judged(
+            attempt, Reply(status=status, body=body, headers=headers, instance=node)
+        )
+
+    def _judged(self, attempt: Attempt, reply: Reply) -> Reply:
+        """The answer if it is a good one."""
         if reply.status < 400:
             return reply
+        status, detail = status_of_answer(reply.status)
         raise CallFailedError(
-            status_of_http(reply.status),
+            status,
             service=self.service,
-            endpoint=call.endpoint,
+            endpoint=attempt.endpoint,
             code=reply.status,
             body=reply.body,
-            detail=f"http_{reply.status}",
+            detail=detail,
             instance=attempt.node,
+            retry_after_s=_retry_after_s(reply, self._runtime.clock),
         )
 
-    def _begin(self, call: Call, number: int, *, may_retry: bool) -> Attempt:
-        """Find how much time the attempt has; refuse it if that is none."""
-        now_s = self._runtime.clock.monotonic_s()
-        stop_s = now_s + call.timeout_s
-        was_cut_short = False
-        deadline_s = call.context.deadline_s
-        if deadline_s is not None and deadline_s < stop_s:
-            stop_s = deadline_s
-            was_cut_short = deadline_s - now_s < call.timeout_s / 2
-        attempt = Attempt(number, now_s, stop_s, may_retry=may_retry, was_cut_short=was_cut_short)
-        if stop_s <= now_s:
-            self._past_deadline += 1
-            self._finish(call, attempt, Status.TIMEOUT, "past_deadline")
-            raise DeadlineExceededError(service=self.service, endpoint=call.endpoint)
-        return attempt
-
-    async def _timed(self, call: Call, attempt: Attempt, tried: list[str]) -> Reply:
-        """Exchange within the time limit and record how it ended, whatever way."""
-        task = asyncio.current_task()
-        assert task is not None, "an await outside any task"
-        limit = attempt_timeout(task, task.get_loop(), attempt.stop_s - attempt.start_s)
-        try:
-            with limit:
-                reply = await self._exchange(call, attempt, tried)
-        except asyncio.CancelledError:
-            self._finish(call, attempt, Status.CANCELLED, "")
-            raise
-        except CallFailedError as error:  # nobody to send it to
-            self._finish(call, attempt, error.status, error.detail)
-            raise
-        except (TimeoutError, aiohttp.ClientError, OSError, InjectedFaultError) as error:
-            failure = self._failure(call, attempt, error)
-            self._finish(call, attempt, failure.status, failure.detail)
-            raise failure from error
-        except BaseException as error:
-            self._finish(call, attempt, Status.UNEXPECTED_ERROR, type(error).__name__)
-            raise
-        self._finish(call, attempt, *status_of_answer(reply.status))
-        return reply
-
-    async def _exchange(self, call: Call, attempt: Attempt, tried: list[str]) -> Reply:
-        """Choose an instance, suffer the faults in force, send, and read the answer."""
-        target = self._target(call, tried)
-        attempt.node = target.instance_id
-        faults = self._runtime.faults
-        if faults.outbound:
-            scope = CallScope(
-                point="outbound",
-                peer=self.service,
-                endpoint=call.endpoint,
-                header=header_of(call.headers),
-            )
-            hits = faults.hits(scope)
-            attempt.injected = bool(hits)
-            await inject(faults, hits)
-        budget_s = attempt.stop_s - self._runtime.clock.monotonic_s()
-        headers = {**call.headers, **self._identity, **write_headers(call.context, budget_s)}
-        if attempt.may_retry or attempt.number > 1:
-            headers[ATTEMPT] = (
-                f"{attempt.number};more" if attempt.may_retry else f"{attempt.number}"
-            )
-        host = f"[{target.host}]" if ":" in target.host else target.host
-        async with self._sessions.get().request(
-            call.method,
-            f"http://{host}:{target.port}{call.path}",
-            data=call.body,
-            headers=headers,
-            params=call.params,
-            allow_redirects=False,
-        ) as response:
-            body = await response.read()
-            return Reply(
-                status=response.status,
-                body=body,
-                headers={name.lower(): value for name, value in response.headers.items()},
-                instance=target.instance_id,
-            )
-
-    def _target(self, call: Call, tried: list[str]) -> Instance:
-        resolver = self._runtime.resolver
-        if call.pinned is not None:
-            target = resolver.find(self.service, call.pinned)
+    def _target(self, call: _Call, attempt: Attempt) -> Instance:
+        """The instance that this attempt goes to."""
+        resolver, pinned = self._runtime.resolver, call.pinned
+        if pinned is not None:
+            target = resolver.find(self.service, pinned)
         else:
-            target = resolver.pick(self.service, tried)
+            target = resolver.pick(self.service, attempt.tried)
         if target is None:
+            attempt.node = NO_NODE
             raise CallFailedError(
                 Status.UNAVAILABLE,
                 service=self.service,
-                endpoint=call.endpoint,
+                endpoint=attempt.endpoint,
                 detail="no_instance",
-                instance=call.pinned or NO_NODE,
+                instance=pinned or NO_NODE,
             )
         return target
 
-    def _breaker_of(self, call: Call) -> Breaker | None:
-        """The service's breaker; a pinned instance has its own, since no other can stand in."""
-        config = self._policy.breaker
-        if call.pinned is None or config is None:
-            return self._breaker
-        found = self._pinned_breakers.get(call.pinned)
+    def _outbound_to(self, pinned: str | None) -> Outbound:
+        """The service's guard; a pinned instance has its own, since no other can stand in.
+
+        It goes by what the service's guard goes by, changes while it runs included.
+        """
+        if pinned is None:
+            return self._outbound
+        found, config = self._pinned.get(pinned, (None, None))
         if found is None:
-            if len(self._pinned_breakers) >= _MAX_PINNED:
-                self._pinned_breakers.clear()
-            found = self._pinned_breakers[call.pinned] = Breaker(config)
+            if len(self._pinned) >= _MAX_PINNED:
+                self._forget_pinned()
+            found = self._pin(pinned)
+        elif config is not self.command.config:
+            guards = self.command.guards
+            guards.configure(found.command.name, _pinned_config(self.command.config))
+            self._pinned[pinned] = (found, self.command.config)
         return found
 
-    def _failure(self, call: Call, attempt: Attempt, error: Exception) -> CallFailedError:
-        status, detail = _classify(error, attempt)
-        if detail == "refused":
-            self._runtime.resolver.refused(attempt.node)
+    def _pin(self, instance: str) -> Outbound:
+        """A guard for one instance, among the commands of the process like any other."""
+        command = guard_of(
+            self.command.guards,
+            self.service,
+            _pinned_config(self.command.config),
+            name=f"{self.command.name}@{instance}",
+            group=self.command.group,
+        )
+        made = Outbound(self._runtime, self.service, command=command, classify=classify)
+        self._pinned[instance] = (made, self.command.config)
+        return made
+
+    def _forget_pinned(self) -> None:
+        """Instances come and go; their guards must not stay for ever."""
+        for outbound, _ in self._pinned.values():
+            self.command.guards.forget(outbound.command.name)
+        self._pinned.clear()
+
+    def _failure(self, attempt: Attempt, error: Exception) -> CallFailedError:
+        status, detail = status_of_error(error, classify)
         return CallFailedError(
             status,
             service=self.service,
-            endpoint=call.endpoint,
-            code=error.status if isinstance(error, InjectedFaultError) else None,
+            endpoint=attempt.endpoint,
             detail=detail,
             instance=attempt.node,
         )
 
-    def _finish(self, call: Call, attempt: Attempt, status: Status, detail: str) -> None:
-        was_sent = status is not Status.SHORT_CIRCUITED and detail != "past_deadline"
-        now_s = self._runtime.clock.monotonic_s() if was_sent else attempt.start_s
-        outcome = Outcome(
-            status=status,
-            seconds=now_s - attempt.start_s,
-            detail=detail,
-            node=attempt.node,
-            attempt=attempt.number,
-            is_final=not (attempt.may_retry and status is Status.CONNECTION_ERROR),
-            injected=attempt.injected,
-        )
-        self._record(call, outcome)
-
-    def _record(self, call: Call, outcome: Outcome) -> None:
-        self._runtime.called.record(self.service, call.endpoint, outcome)
-
-    async def _fall_back(self, call: Call, error: CallError, fallback: Fallback) -> Reply:
-        start_s = self._runtime.clock.monotonic_s()
-        try:
-            value = fallback(error)
-            if isawaitable(value):
-                value = await value
-        except BaseException:
-            self._fallback_failures += 1
-            raise
-        self._fallbacks += 1
-        seconds = self._runtime.clock.monotonic_s() - start_s
-        self._record(call, Outcome(status=Status.FALLBACK, seconds=seconds))
-        return Reply(from_fallback=True, value=value)
-
     def stats(self) -> ClientStats:
         """Calls since start, and the state of the guard."""
+        guard = self.command.stats()
+        pinned = (outbound for outbound, _ in self._pinned.values())
+        all_calls = [one.stats() for one in (self._outbound, *pinned)]
         return ClientStats(
             service=self.service,
-            calls=self._calls,
-            attempts=self._attempts,
-            fallbacks=self._fallbacks,
-            fallback_failures=self._fallback_failures,
-            past_deadline=self._past_deadline,
-            bulkhead=self._bulkhead.stats(),
-            breaker=None if self._breaker is None else self._breaker.stats(),
+            calls=sum(one.calls for one in all_calls),
+            attempts=sum(one.attempts for one in all_calls),
+            fallbacks=sum(one.fallbacks for one in all_calls),
+            fallback_failures=sum(one.fallback_failures for one in all_calls),
+            past_deadline=sum(one.past_deadline for one in all_calls),
+            bulkhead=guard.bulkhead,
+            breaker=guard.breaker,
         )
 
 
-def _classify(error: Exception, attempt: Attempt) -> tuple[Status, str]:
-    """Call status and detail of an exchange that brought no answer."""
-    if isinstance(error, InjectedFaultError):
-        return status_of_answer(error.status)
+def _pinned_config(config: CommandConfig) -> CommandConfig:
+    """What calls of one very instance go by: nobody else can be asked a second time."""
+    return msgspec.structs.replace(config, retry=None, hedge=None)
+
+
+def _key_of(call: _Call) -> Hashable:
+    """Of its answer in the caches: all that was sent. Only what may be repeated is kept."""
+    if call.method not in REPEATABLE or call.body is not None:
+        return None
+    params = tuple(sorted((call.params or {}).items()))
+    return (call.method, call.path, params, tuple(sorted(call.headers.items())))
+
+
+def _retry_after_s(reply: Reply, clock: Clock) -> float | None:
+    """What the answer says about coming again."""
+    said = reply.headers.get("retry-after")
+    if said is None:
+        return None
+    from breakwater.sdk.guard.retrying.pushback import parse_retry_after  # noqa: PLC0415 - rarely said
+
+    return parse_retry_after(said, clock.now_ms())
+
+
+def classify(error: BaseException) -> tuple[Status, str] | None:
+    """What an error of aiohttp is in a record."""
     if isinstance(error, TimeoutError):
-        return Status.TIMEOUT, "deadline" if attempt.was_cut_short else "attempt_timeout"
+        return Status.TIMEOUT, "attempt_timeout"
     if isinstance(error, aiohttp.InvalidURL):
-        return Status.BAD_REQUEST, "invalid_url"
-    is_connection = isinstance(
-        error, OSError | aiohttp.ClientConnectionError | aiohttp.ClientPayloadError
-    )
-    return (
-        Status.CONNECTION_ERROR if is_connection else Status.UNEXPECTED_ERROR,
-        _ERRNO.get(getattr(error, "errno", None) or 0, type(error).__name__),
-    )
-
-
-_ERRNO: Final = {
-    errno.ECONNREFUSED: "refused",
-    errno.ECONNRESET: "reset",
-    errno.EPIPE: "reset",
-    errno.EHOSTUNREACH: "unreachable",
-    errno.ENETUNREACH: "unreachable",
-}
+        return Status.BAD_REQUEST, "invalid_request"
+    if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
+        return Status.CONNECTION_ERROR, connection_detail(error)
+    return None

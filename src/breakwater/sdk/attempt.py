@@ -1,69 +1,177 @@
-"""One call and its attempts, as every HTTP client adapter needs them.
+"""One attempt of a call that leaves this process, as the function that makes it sees it."""
 
-What was asked, how long it has, and what its end says about the callee: pure, no HTTP library.
-"""
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
-from collections.abc import Mapping
+from breakwater.model import Instance, Status
+from breakwater.sdk.errors import DeadlineExceededError
+from breakwater.sdk.guard.travel.journey import Journey
+from breakwater.sdk.outcomes import AnswerFailedError, callee_failed, status_of_answer
 
-import msgspec
-
-from breakwater.model import Status
-from breakwater.sdk.calls import NO_NODE
-from breakwater.sdk.client import callee_failed
-from breakwater.sdk.context import CallContext
-from breakwater.sdk.errors import CallError, CallFailedError
+T = TypeVar("T")
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One call as the user asked for it."""
+class Course(Protocol):
+    """What an attempt knows of its call; `breakwater.sdk.errand.Errand`."""
 
-    method: str
-    path: str
+    peer: str
     endpoint: str
-    body: bytes | None
-    headers: Mapping[str, str]
-    params: Mapping[str, str] | None
-    timeout_s: float
-    context: CallContext
-    pinned: str | None
+    journey: Journey
+    is_async: bool
+    is_closed: bool
+
+    def headers(self, budget_s: float | None) -> dict[str, str]:
+        """What the next hop is told."""
+        ...
+
+    def nodes(self) -> list[str]:
+        """Where attempts of this call went."""
+        ...
+
+    def hold(self, attempt: "Attempt") -> bool:
+        """Let the attempt outlast its function, if it can."""
+        ...
+
+    def is_open(self) -> bool:
+        """Whether a held attempt waits for its end."""
+        ...
+
+    def finish(self, error: BaseException | None) -> None:
+        """The held attempt is over."""
+        ...
+
+    def drop(self) -> None:
+        """The held attempt is to be ended soon, but not here."""
+        ...
 
 
 class Attempt:
-    """One attempt under way."""
+    """One attempt under way.
 
-    __slots__ = ("injected", "may_retry", "node", "number", "start_s", "stop_s", "was_cut_short")
+    number: from 1. is_limited: the guard itself ends it in time, if it is async. To be set: `node`,
+    the instance that is called, where it is not the peer itself; `status` and `detail`, what the
+    record says of an attempt that raises nothing.
+    """
 
-    def __init__(
-        self, number: int, start_s: float, stop_s: float, *, may_retry: bool, was_cut_short: bool
-    ) -> None:
+    __slots__ = (
+        "_errand", "_stop_s", "_target", "detail", "injected", "is_limited", "node", "number",
+        "status", "was_cut_short",
+    )  # fmt: skip
+
+    def __init__(self, errand: Course, number: int, stop_s: float | None) -> None:
+        self._errand = errand
+        self._stop_s = stop_s
+        self._target: Instance | None = None
         self.number = number
-        self.start_s = start_s
-        self.stop_s = stop_s
-        self.may_retry = may_retry
-        self.was_cut_short = was_cut_short
-        self.node = NO_NODE
+        self.was_cut_short = False
+        self.is_limited = False
+        self.node = errand.peer
+        self.status = Status.SUCCESS
+        self.detail = ""
         self.injected = False
 
+    @property
+    def target(self) -> Instance:
+        """Where it goes, chosen by the `target` of the call's terms."""
+        assert self._target is not None, "chosen before the attempt was made"
+        return self._target
 
-def needs_fallback(error: CallError) -> bool:
-    """Whether the callee gave no answer; a 4xx other than 408 and 429 is one."""
-    if not isinstance(error, CallFailedError):
-        return True
-    return (
-        callee_failed(error.code)
-        if error.code is not None
-        else (error.status is not Status.BAD_REQUEST)
-    )
+    def choose(self, target: Callable[["Attempt"], Instance] | None) -> None:
+        """Choose where it goes."""
+        if target is not None:
+            self._target = found = target(self)
+            self.node = found.instance_id
 
+    @property
+    def tried(self) -> list[str]:
+        """Instances that earlier attempts of this call went to."""
+        return self._errand.nodes()
 
-def verdict(error: CallFailedError, attempt: Attempt) -> bool | None:
-    """What a call without answer says of the callee; None: nothing.
+    @property
+    def peer(self) -> str:
+        """Who is called."""
+        return self._errand.peer
 
-    A time limit that the caller's deadline cut to less than half says nothing, nor does a call
-    that had nobody to go to or a URL that cannot be sent.
-    """
-    if error.status is Status.TIMEOUT and error.code is None and attempt.was_cut_short:
-        return None
-    if error.detail in ("no_instance", "invalid_url"):
-        return None
-    return callee_failed(error.code) if error.code is not None else True
+    @property
+    def endpoint(self) -> str:
+        """What the call is for."""
+        return self._errand.endpoint
+
+    def left_s(self) -> float | None:
+        """Seconds until this attempt must have ended, at least 1 ms; None without a limit."""
+        if self._stop_s is None:
+            return None
+        return max(0.001, self._stop_s - self._errand.journey.now_s())
+
+    def piece_s(self) -> float | None:
+        """Seconds that the next piece of a held response may take, None without a limit.
+
+        No piece takes longer than an attempt, and all together no longer than the whole call.
+        Raises DeadlineExceededError if nothing is left.
+        """
+        journey = self._errand.journey
+        if journey.stop_s is None:
+            return journey.timeout_s
+        left_s = journey.stop_s - journey.now_s()
+        if left_s <= 0:
+            raise DeadlineExceededError(service=self._errand.peer, endpoint=self.endpoint)
+        return left_s if journey.timeout_s is None else min(left_s, journey.timeout_s)
+
+    def body_s(self) -> float | None:
+        """Seconds until the whole of a held response must be there, None without a limit."""
+        journey = self._errand.journey
+        return None if journey.stop_s is None else max(0.0, journey.stop_s - journey.now_s())
+
+    def limit_s(self) -> float | None:
+        """What the library has to keep to now; None: nothing, or the guard itself sees to it.
+
+        Once an answer is the caller's own and no longer held, so is the time it takes.
+        """
+        errand = self._errand
+        if errand.is_open():
+            return None if errand.is_async else self.piece_s()
+        if errand.is_closed or (self.is_limited and errand.is_async):
+            return None
+        return self.left_s()
+
+    def headers(self) -> dict[str, str]:
+        """What the callee is told: who calls, the time left, trace, baggage, attempts."""
+        return self._errand.headers(self.left_s())
+
+    def answered(self, code: int, response: T, discard: Callable[[], Any]) -> T:
+        """Note for the record that an HTTP answer came; gives it back.
+
+        Raises AnswerFailedError if it counts as a failure. discard: closes it if nobody reads it.
+        """
+        self.status, self.detail = status_of_answer(code)
+        if not callee_failed(code):
+            return response
+        raise AnswerFailedError(
+            self.status,
+            service=self.peer,
+            endpoint=self.endpoint,
+            code=code,
+            detail=self.detail,
+            response=response,
+            discard=discard,
+            instance=self.node,
+        )
+
+    def hold(self) -> bool:
+        """Let the attempt outlast its function, until `end`; to be called as the last thing.
+
+        False if it cannot: where attempts run side by side, and where answers are kept.
+        """
+        return self._errand.hold(self)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """A held attempt is over, in `error` or well; only the first time counts."""
+        self._errand.finish(error)
+
+    def drop(self) -> None:
+        """Whoever was to end a held attempt is gone; for `__del__`.
+
+        A collection may happen anywhere, also under one of the guard's own locks, so this only
+        leaves word: the next call of anything, or a look at the statistics, ends it as cancelled.
+        """
+        self._errand.drop()

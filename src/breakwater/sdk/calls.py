@@ -68,7 +68,11 @@ class CallStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server side of one application saw since start."""
+    """What the server side of one application saw since start.
+
+    limit: requests it takes on at once, None for no limit. waiting: in its queue now. shed:
+    refused under load, by `class.reason` such as `sheddable.shed`; rejected is their sum.
+    """
 
     requests: int
     in_flight: int
@@ -77,6 +81,9 @@ class ServerStats(msgspec.Struct, frozen=True, kw_only=True):
     departed: int
     malformed_headers: int
     naming_failures: int
+    limit: int | None = None
+    waiting: int = 0
+    shed: dict[str, int] = {}
 
 
 class CallRecorder:

@@ -1,13 +1,13 @@
-"""The answer of a guarded call, and how outcomes are judged; no HTTP library is needed here."""
+"""The answer of a guarded call, and the counts of a client; no HTTP library is needed here."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
-from breakwater.model import Status, status_of_http
-from breakwater.sdk.guard import BreakerConfig, BreakerStats, BulkheadStats
+if TYPE_CHECKING:
+    from breakwater.sdk.guard import BreakerStats, BulkheadStats
 
 T = TypeVar("T")
 
@@ -49,32 +49,5 @@ class ClientStats(msgspec.Struct, frozen=True, kw_only=True):
     fallbacks: int
     fallback_failures: int
     past_deadline: int
-    bulkhead: BulkheadStats
-    breaker: BreakerStats | None
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """How one client calls: limit of an attempt in seconds, further attempts, bounds, breaker.
-
-    retries: further attempts after a connection error, on another instance, for methods that may
-    be repeated. breaker None: none.
-    """
-
-    timeout_s: float = 1.0
-    retries: int = 0
-    max_concurrent: int = 100
-    breaker: BreakerConfig | None = BreakerConfig()
-
-
-REPEATABLE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
-
-
-def callee_failed(code: int) -> bool:
-    """Whether an answer counts against the callee: any 5xx, 408 and 429; other 4xx are answers."""
-    return code >= 500 or code in (408, 429)
-
-
-def status_of_answer(code: int) -> tuple[Status, str]:
-    """Call status and detail of an HTTP answer."""
-    status = status_of_http(code)
-    return status, "" if status is Status.SUCCESS else f"http_{code}"
+    bulkhead: "BulkheadStats | None"
+    breaker: "BreakerStats | None"

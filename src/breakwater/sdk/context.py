@@ -1,4 +1,4 @@
-"""What a request carries from hop to hop: deadline, trace, baggage, criticality.
+"""What a request carries from hop to hop: deadline, trace, baggage, criticality, attempts.
 
 One immutable `CallContext` sits in one context variable, so threads and tasks started with a
 copied context see it, and binding costs one `set`. Between processes it travels as HTTP headers
@@ -39,13 +39,34 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     state: str = ""
 
 
+class Attempts(msgspec.Struct, frozen=True, kw_only=True):
+    """Where this work stands among repetitions of it.
+
+    number: of the attempt under way, from 1. may_follow: whether another may come. is_nested: a
+    caller further up tries again too, so whoever is below had better not: three layers of three
+    attempts are 27 calls.
+    """
+
+    number: int = 1
+    may_follow: bool = False
+    is_nested: bool = False
+
+
+NESTED: Final = Attempts(is_nested=True)
+"""Work for a caller, near or far, who tries failed calls again."""
+
+
 class CallContext(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is carried; `deadline_s` is a time point of the monotonic clock, None for none."""
+    """All that is carried; `deadline_s` is a time point of the monotonic clock, None for none.
+
+    attempts: None where nobody further up tries failed calls again.
+    """
 
     deadline_s: float | None = None
     trace: Trace | None = None
     baggage: Mapping[str, str] = _EMPTY
     criticality: Criticality = Criticality.CRITICAL
+    attempts: Attempts | None = None
 
 
 _NOTHING: Final = CallContext()
@@ -63,8 +84,15 @@ def bind(context: CallContext) -> Token[CallContext]:
 
 
 def unbind(token: Token[CallContext]) -> None:
-    """Go back to the context before `bind`."""
-    CURRENT.reset(token)
+    """Go back to the context before `bind`.
+
+    A coroutine or generator that is collected unfinished is closed in whatever context that happens
+    to be; there is nothing to go back to there, and nothing is done.
+    """
+    try:
+        CURRENT.reset(token)
+    except ValueError:  # bound in another context, which goes with its owner
+        return
 
 
 def remaining_s(clock: Clock = _SYSTEM_CLOCK) -> float | None:
@@ -77,11 +105,30 @@ def narrowed(context: CallContext, deadline_s: float) -> CallContext:
     """`context` with its deadline no later than `deadline_s`; a deadline never moves out."""
     if context.deadline_s is not None and context.deadline_s <= deadline_s:
         return context
+    if context is _NOTHING:
+        return CallContext(deadline_s=deadline_s)
     return CallContext(
         deadline_s=deadline_s,
         trace=context.trace,
         baggage=context.baggage,
         criticality=context.criticality,
+        attempts=context.attempts,
+    )
+
+
+def attempted(context: CallContext, number: int, *, may_follow: bool) -> CallContext:
+    """`context` for one attempt of a call that is tried again when it fails.
+
+    Whatever is called with it, in this process or another, sees that repetition has an owner.
+    """
+    return CallContext(
+        deadline_s=context.deadline_s,
+        trace=context.trace,
+        baggage=context.baggage,
+        criticality=context.criticality,
+        attempts=Attempts(
+            number=number, may_follow=may_follow, is_nested=context.attempts is not None
+        ),
     )
 
 

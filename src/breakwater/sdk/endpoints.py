@@ -16,6 +16,7 @@ OTHER: Final = "other"
 _WORD: Final = re.compile(r"v\d{1,2}|[A-Za-z][A-Za-z_]{0,23}(?:[.-][A-Za-z_]{1,12})*")
 _PARAMETER: Final = re.compile(r"\{([^}:]*)[^}]*\}")
 _MAX_SEGMENTS: Final = 8
+_MAX_NAME: Final = 120
 MAX_TEMPLATES: Final = 1_000
 
 
@@ -51,6 +52,23 @@ class Endpoints:
             return known
         shape = shape_of(path)
         return shape if shape in self._shapes else OTHER
+
+
+class Labels:
+    """Names that are shapes already (methods, tables, tasks): the first `limit`, later `other`."""
+
+    def __init__(self, limit: int = MAX_ENDPOINTS) -> None:
+        self._limit = limit
+        self._known: dict[str, str] = {}
+
+    def name(self, text: str) -> str:
+        """The endpoint that `text` names, as far as there is room for one more."""
+        known = self._known.get(text)
+        if known is None:
+            if len(self._known) >= self._limit:
+                return OTHER
+            known = self._known[text] = sanitize(text)[:_MAX_NAME] or "root"
+        return known
 
 
 class RequestNames:
@@ -119,7 +137,7 @@ def shape_of(path: str) -> str:
 def template_name(template: str) -> str:
     """An endpoint from a framework's route template: `/v1/titles/{id:int}` is `v1.titles.~id`."""
     text = _PARAMETER.sub(r"~\1", template).strip("/").replace("/", ".")
-    return sanitize(text)[:120] or "root"
+    return sanitize(text)[:_MAX_NAME] or "root"
 
 
 def _pattern(template: str) -> re.Pattern[str]:

@@ -5,14 +5,16 @@ comes first. A full socket buffer, an unreachable network or a closed socket cos
 are counted, and never time or an exception in the service. Wire form: docs/formats/propagation.md.
 """
 
-import socket
 import threading
 from collections import deque
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from breakwater.sdk.settings import Address
+
+if TYPE_CHECKING:
+    import socket
 
 DATAGRAM_BYTES: Final = 1400
 """Largest payload put into one datagram; it fits an Ethernet frame with every header."""
@@ -48,16 +50,19 @@ class LineSender:
         """Take up sending again after `close`; a new sender is open."""
         self._is_closed = False
 
-    def _opened(self, *, may_wait: bool) -> socket.socket | None:
+    def _opened(self, *, may_wait: bool) -> "socket.socket | None":
         """The socket, made when first needed; None if there is nowhere to send to.
 
         Looking up a host name may take seconds: that is left to who may wait, and holds no lock.
         """
         if self._socket is None and self._address is not None and not self._is_closed:
-            self._open_socket(self._address, 0 if may_wait else socket.AI_NUMERICHOST)
+            self._open_socket(self._address, may_look_up=may_wait)
         return self._socket
 
-    def _open_socket(self, address: Address, flags: int) -> None:
+    def _open_socket(self, address: Address, *, may_look_up: bool) -> None:
+        import socket  # noqa: PLC0415 - with the first line to send
+
+        flags = 0 if may_look_up else socket.AI_NUMERICHOST
         try:
             family, _, _, _, target = socket.getaddrinfo(
                 address.host, address.port, type=socket.SOCK_DGRAM, flags=flags

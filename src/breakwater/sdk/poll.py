@@ -7,14 +7,16 @@ does not come back as one, and what was known before stays known.
 
 import threading
 from collections.abc import Callable
-from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from breakwater.sdk.errors import PlatformError
 from breakwater.sdk.link import Link
 from breakwater.sdk.settings import Address
+
+if TYPE_CHECKING:
+    from random import Random
 
 WAIT_S: Final = 20.0
 FIRST_PAUSE_S: Final = 0.2
@@ -47,7 +49,7 @@ class LongPoll:
         path: str,
         accept: Callable[[bytes], int],
         *,
-        random: Random,
+        random: "Random",
         wait_s: Callable[[], float] = lambda: WAIT_S,
     ) -> None:
         self._address = address

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from breakwater.sdk.context import CallContext, Criticality, Trace
+from breakwater.sdk.context import NESTED, Attempts, CallContext, Criticality, Trace
 
 CALLER: Final = "breakwater-caller"
 CALLER_NODE: Final = "breakwater-caller-node"
@@ -22,7 +22,7 @@ MAX_DEADLINE_S: Final = 86_400.0
 MAX_BAGGAGE_BYTES: Final = 8_192
 MAX_BAGGAGE_ENTRIES: Final = 64
 
-_INTERESTING: Final = frozenset(
+INTERESTING: Final = frozenset(
     (
         b"breakwater-caller",
         b"breakwater-caller-node",
@@ -30,11 +30,14 @@ _INTERESTING: Final = frozenset(
         b"breakwater-deadline-ms",
         b"grpc-timeout",
         b"x-envoy-expected-rq-timeout-ms",
+        b"x-envoy-attempt-count",
+        b"grpc-previous-rpc-attempts",
         b"traceparent",
         b"tracestate",
         b"baggage",
     )
 )
+"""The headers that carry context; no other is looked at."""
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _MILLISECONDS: Final = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
 _GRPC_TIMEOUT: Final = re.compile(r"(\d{1,8})([HMSmun])", re.ASCII)
@@ -74,7 +77,7 @@ def read_headers(
     """
     found: dict[bytes, str] = {}
     for name, value in headers:
-        if name in _INTERESTING:
+        if name in INTERESTING:
             text = value.decode("latin-1").strip()
             repeated = name in (b"baggage", b"tracestate") and name in found
             found[name] = f"{found[name]},{text}" if repeated else text
@@ -87,7 +90,7 @@ def read_headers(
     malformed += bad
     level, bad = _criticality(entries.pop(CRITICALITY_KEY, None))
     malformed += bad
-    attempt, is_final = _attempt(found.get(b"breakwater-attempt", ""))
+    attempts = _attempts(found)
     return Inbound(
         context=CallContext(
             deadline_s=None if budget_s is None else now_s + budget_s,
@@ -99,11 +102,12 @@ def read_headers(
             ),
             baggage=entries,
             criticality=level,
+            attempts=None if attempts is None else NESTED,
         ),
         caller=_name(found.get(b"breakwater-caller", "")),
         caller_node=_name(found.get(b"breakwater-caller-node", "")),
-        attempt=attempt,
-        is_final=is_final,
+        attempt=1 if attempts is None else attempts.number,
+        is_final=attempts is None or not attempts.may_follow,
         malformed=malformed,
     )
 
@@ -122,6 +126,8 @@ def write_headers(
     headers = {"traceparent": f"00-{trace_id}-{new_id(8)}-{flags:02x}"}
     if trace and trace.state:
         headers["tracestate"] = trace.state
+    if context.attempts is not None:
+        headers[ATTEMPT] = format_attempts(context.attempts)
     if budget_s is not None:
         headers[DEADLINE] = f"{max(budget_s, 0.0) * 1000.0:.3f}"
     entries = dict(context.baggage)
@@ -130,6 +136,13 @@ def write_headers(
     if entries:
         headers["baggage"] = format_baggage(entries)
     return headers
+
+
+def format_attempts(attempts: Attempts) -> str:
+    """A `breakwater-attempt` value: `2`, `1;more`, `1;nested`, `2;more;nested`."""
+    more = ";more" if attempts.may_follow else ""
+    nested = ";nested" if attempts.is_nested else ""
+    return f"{attempts.number}{more}{nested}"
 
 
 def parse_traceparent(text: str) -> Trace | None:
@@ -223,10 +236,30 @@ def _criticality(text: str | None) -> tuple[Criticality, int]:
         return Criticality.CRITICAL, 1
 
 
-def _attempt(text: str) -> tuple[int, bool]:
-    number, _, last = text.partition(";")
-    is_number = number.isascii() and number.isdigit() and len(number) <= 2
-    return (max(1, int(number)) if is_number else 1), last != "more"
+def _attempts(found: Mapping[bytes, str]) -> Attempts | None:
+    """What the request says of repetitions, None if it is the only one there will be.
+
+    Envoy and gRPC count too; theirs say nothing of a first attempt.
+    """
+    text = found.get(b"breakwater-attempt")
+    if text is not None:
+        number, *words = text.split(";")
+        read = Attempts(
+            number=max(1, _small(number)),
+            may_follow="more" in words,
+            is_nested="nested" in words,
+        )
+        return None if read == Attempts() else read
+    number_so_far = max(
+        _small(found.get(b"x-envoy-attempt-count", "")),
+        _small(found.get(b"grpc-previous-rpc-attempts", "")) + 1,
+    )
+    return Attempts(number=number_so_far) if number_so_far > 1 else None
+
+
+def _small(text: str) -> int:
+    """A number of at most two digits, 0 if it is none."""
+    return int(text) if len(text) <= 2 and text.isascii() and text.isdigit() else 0
 
 
 def _name(text: str) -> str:

@@ -1,6 +1,6 @@
 """What the adapters get from the service they belong to: one record of shared parts."""
 
-from random import Random
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,13 +11,16 @@ from breakwater.sdk.endpoints import Endpoints
 from breakwater.sdk.faults import RuleBook
 from breakwater.sdk.settings import ServiceSettings
 
+if TYPE_CHECKING:
+    from random import Random
+
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of one service that its server and client adapters share."""
 
     settings: ServiceSettings
     clock: Clock
-    random: Random
+    random: "Random"
     served: CallRecorder
     called: CallRecorder
     endpoints: Endpoints

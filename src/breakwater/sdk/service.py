@@ -1,17 +1,17 @@
 """The front door: one `Service` per process, about five lines in a user's program."""
 
+import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from random import Random
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import msgspec
 
 from breakwater.model import Clock, Instance, SystemClock, calls
 from breakwater.sdk.agent import Agent, AgentStats
 from breakwater.sdk.calls import CallRecorder, CallStats, ServerStats
-from breakwater.sdk.client import ClientStats, Policy
+from breakwater.sdk.client import ClientStats
 from breakwater.sdk.discovery import (
     Lease,
     LeaseStats,
@@ -23,19 +23,39 @@ from breakwater.sdk.discovery import (
 from breakwater.sdk.endpoints import Endpoints
 from breakwater.sdk.errors import SettingsError
 from breakwater.sdk.faults import FaultStats, RuleBook
-from breakwater.sdk.guard import BreakerConfig, Command, CommandStats, Fallback
+from breakwater.sdk.guard import (
+    BreakerConfig,
+    BulkheadConfig,
+    CommandConfig,
+    Guards,
+    RetryConfig,
+)
 from breakwater.sdk.lines import LineSender
 from breakwater.sdk.meters import Counter, Distribution, Gauge, MaxGauge, Meters, MeterStats, Timer
 from breakwater.sdk.process import ProcessGauges
 from breakwater.sdk.runtime import Runtime
 from breakwater.sdk.settings import ServiceSettings, parse_address, resolve_settings
+from breakwater.sdk.upkeep import LiveStats, Upkeep
 
 if TYPE_CHECKING:
+    from random import Random
+
     from breakwater.sdk.aiohttp import Client, Sessions
     from breakwater.sdk.asgi import Middleware
+    from breakwater.sdk.guard import Command, CommandStats, Fallback
+    from breakwater.sdk.guard.limiting.shedding import SheddingConfig
+    from breakwater.sdk.streams import Streams
 
 FIRST_ANSWER_S: Final = 1.0
 """How long a start waits for the registry's first answer; a dead platform is noticed sooner."""
+
+
+class Served(Protocol):
+    """A server of this process, whatever its protocol."""
+
+    def stats(self) -> ServerStats:
+        """Counts since start."""
+        ...
 
 
 class ServiceStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,18 +74,20 @@ class ServiceStats(msgspec.Struct, frozen=True, kw_only=True):
     faults: FaultStats
     servers: list[ServerStats]
     clients: list[ClientStats]
-    commands: list[CommandStats]
+    commands: "list[CommandStats]"
+    live: LiveStats
 
 
 class Service:
     """This process as a member of the fleet: its lease, meters, guarded calls and server side.
 
     Every argument but the name may be left out; it is then taken from the environment
-    (`BREAKWATER_INSTANCE`, `_ZONE`, `_HOST`, `_PORT`, `_URL`, `_TOKEN`, `_METRICS`), else from a
-    default. url: the platform, `http://host:port`; token: for a platform that asks for one, of
-    role operator; metrics: where meter lines go, `udp://host:port`. url and metrics may be
-    `none`. Raises SettingsError for values that cannot be used; after that, whatever
-    state the platform is in, nothing here fails or slows the service.
+    (`BREAKWATER_INSTANCE`, `_ZONE`, `_HOST`, `_PORT`, `_URL`, `_TOKEN`, `_METRICS`,
+    `_GUARDS_FILE`), else from a default. url: the platform, `http://host:port`; token: for a
+    platform that asks for one, of role operator; metrics: where meter lines go,
+    `udp://host:port`. url and metrics may be `none`. guards_file: settings of commands, see
+    docs/how-to/configure-guards.md. Raises SettingsError for values that cannot be used; after
+    that, whatever state the platform is in, nothing here fails or slows the service.
 
     Start it with `async with service`, with `with service`, by `start` and `stop`, or leave that
     to the ASGI lifespan of `asgi(app)`. Meters, context, commands and discovery need no event loop.
@@ -82,16 +104,21 @@ class Service:
         url: str | None = None,
         token: str | None = None,
         metrics: str | None = None,
+        guards_file: str | None = None,
         clock: Clock | None = None,
-        random: Random | None = None,
+        random: "Random | None" = None,
     ) -> None:
         given = {
             "instance": instance, "zone": zone, "host": host, "port": port,
-            "url": url, "token": token, "metrics": metrics,
+            "url": url, "token": token, "metrics": metrics, "guards_file": guards_file,
         }  # fmt: skip
         self.settings: ServiceSettings = resolve_settings(name, given)
         self._clock = clock or SystemClock()
-        self._random = random or Random()  # noqa: S311 - jitter and turns, no secrets
+        if random is None:
+            from random import Random  # noqa: PLC0415 - off the path of an import
+
+            random = Random()  # noqa: S311 - jitter and turns, no secrets
+        self._random = random
         self._sender = LineSender(self.settings.metrics)
         self._meters = Meters(self._sender, _common_tags(self.settings), self._clock)
         self._runtime = self._wire()
@@ -105,9 +132,18 @@ class Service:
         self._is_started = False
         self._sessions: Sessions | None = None
         self._clients: list[Client] = []
-        self._servers: list[Middleware] = []
-        self._commands: dict[str, Command] = {}
+        self._servers: list[Served] = []
+        self.guards = Guards(clock=self._clock, random=self._random, faults=self._runtime.faults)
+        self._upkeep = Upkeep(
+            self.guards, self.settings, meters=self._meters, random=self._random, environ=os.environ
+        )
+        self._streams: Streams | None = None
         self._reported: dict[tuple[str, ...], int] = {}
+
+    @property
+    def runtime(self) -> Runtime:
+        """The parts that adapters of client and server libraries share."""
+        return self._runtime
 
     @classmethod
     def from_env(cls) -> "Service":
@@ -142,10 +178,13 @@ class Service:
             if self._is_started:
                 return
             self._is_started = True
+        if self._streams is not None:
+            self._streams.reopen()
         self._sender.open()
         self._agent.start()
         self._view.start()
         self._runtime.faults.start()
+        self._upkeep.start()
         if self._lease is not None:
             self._lease.start()
         self._view.wait_first(FIRST_ANSWER_S)
@@ -156,10 +195,13 @@ class Service:
             if not self._is_started:
                 return
             self._is_started = False
+        if self._streams is not None:
+            self._streams.close()
         if self._lease is not None:
             self._lease.stop()
         self._view.stop()
         self._runtime.faults.stop()
+        self._upkeep.stop()
         self._agent.stop()
         self._report()
         self._sender.close()
@@ -208,25 +250,42 @@ class Service:
         *,
         endpoint: Callable[[Any], str] | None = None,
         max_concurrent: int | None = None,
+        shedding: "SheddingConfig | None" = None,
+        streams: bool = False,
     ) -> "Middleware":
         """Wrap an ASGI application: call records, context, deadlines, inbound faults.
 
         endpoint: gives the endpoint's name from the ASGI scope; it must be of few values.
-        max_concurrent: requests under way beyond which new ones get 503. The service is started
-        and stopped by the server's lifespan events.
+        max_concurrent: requests under way beyond which new ones get 503, the less important ones
+        somewhat earlier. shedding: the same in full: fixed or adaptive limit, queue, classes of
+        criticality; give one of the two. streams: answer `/hystrix.stream` and its like, too, and
+        tell the registry so. The service is started and stopped by the server's lifespan events.
+        Raises SettingsError.
         """
         from breakwater.sdk.asgi import Middleware  # noqa: PLC0415 - imports asyncio
+        from breakwater.sdk.guard.limiting.shedding import SheddingConfig  # noqa: PLC0415 - with it
 
+        if max_concurrent is not None:
+            if shedding is not None:
+                raise SettingsError("give asgi either max_concurrent or shedding, not both")
+            shedding = SheddingConfig(limit=max_concurrent, queue=0)
         made = Middleware(
             app,
             self._runtime,
             endpoint=endpoint,
-            max_concurrent=max_concurrent,
+            shedding=shedding,
             started=self._started_by_lifespan,
             stopping=self._stopped_by_lifespan,
+            streams=self.streams if streams else None,
         )
+        if streams and self._lease is not None:
+            self._lease.metadata["hystrix.stream"] = "/hystrix.stream"
         self._servers.append(made)
         return made
+
+    def watch(self, server: Served) -> None:
+        """Report on a server made by an adapter, as on those of `asgi`."""
+        self._servers.append(server)
 
     async def _started_by_lifespan(self) -> None:
         await self.__aenter__()
@@ -242,17 +301,22 @@ class Service:
         retries: int = 0,
         max_concurrent: int = 100,
         breaker: BreakerConfig | None = BreakerConfig(),  # noqa: B008 - a frozen record
-        fallback: Fallback | None = None,
+        fallback: "Fallback | None" = None,
         instances: Sequence[Instance | str] | None = None,
+        config: CommandConfig | None = None,
     ) -> "Client":
         """A guarded aiohttp client for the service `name`; make one and keep it.
 
         timeout_s: limit of one attempt. retries: further attempts of GET on another instance after
         a connection error. max_concurrent: calls under way beyond which new ones are refused.
         fallback: given the error, gives the answer instead. instances: a fixed list (instances or
-        `http://host:port`) instead of what the registry says.
+        `http://host:port`) instead of what the registry says. config: all of its guard, instead of
+        the four parameters after `name`; retries, hedges and kept answers are for GET, HEAD and
+        OPTIONS only, and retries after a connection error only.
         """
         from breakwater.sdk.aiohttp import Client, Sessions  # noqa: PLC0415 - imports aiohttp
+        from breakwater.sdk.outbound import guard_of  # noqa: PLC0415 - with it
+        from breakwater.sdk.outcomes import is_connection_error  # noqa: PLC0415 - as above
 
         if not timeout_s > 0 or retries < 0:
             raise SettingsError(
@@ -263,43 +327,65 @@ class Service:
             self._runtime.resolver.pin(name, [_instance(name, one) for one in instances])
         if self._sessions is None:
             self._sessions = Sessions()
-        made = Client(
-            name,
-            self._runtime,
-            self._sessions,
-            policy=Policy(
-                timeout_s=timeout_s,
-                retries=retries,
-                max_concurrent=max_concurrent,
-                breaker=breaker,
-            ),
-            fallback=fallback,
+        retry = None if retries == 0 else RetryConfig(max_attempts=1 + retries, initial_s=0.0)
+        config = config or CommandConfig(
+            timeout_s=timeout_s,
+            breaker=breaker,
+            bulkhead=BulkheadConfig(max_concurrent=max_concurrent),
+            retry=retry,
         )
+        command = guard_of(
+            self.guards,
+            name,
+            config,
+            group="http",
+            retry_on=is_connection_error,
+            idempotent=True,  # said of each call anew: those that are not are never repeated
+        )
+        made = Client(name, self._runtime, self._sessions, command=command, fallback=fallback)
         self._clients.append(made)
         return made
 
     def command(
         self,
         name: str,
+        config: CommandConfig | None = None,
         *,
         timeout_s: float | None = None,
         max_concurrent: int | None = None,
         breaker: BreakerConfig | None = BreakerConfig(),  # noqa: B008 - a frozen record
-        fallback: Fallback | None = None,
+        fallback: "Fallback | Sequence[Fallback] | None" = None,
         ignore: tuple[type[Exception], ...] = (),
-    ) -> Command:
-        """A guard for any function, sync or async; use as a decorator, or `call` / `call_sync`."""
-        made = Command(
-            name,
-            clock=self._clock,
-            timeout_s=timeout_s,
-            max_concurrent=max_concurrent,
-            breaker=breaker,
-            fallback=fallback,
-            ignore=ignore,
+        records_calls: bool = True,
+        **given: Any,
+    ) -> "Command":
+        """A guard for any function, sync or async; use as a decorator, or `call` / `call_sync`.
+
+        config: all of its configuration, instead of the three parameters after it. given: other
+        arguments of `Command`. With `dependency` its attempts are recorded as calls to that, so
+        that diagnosis sees it; records_calls False leaves that to you. A command of the same name
+        is replaced in `guards`.
+        """
+        if config is None:
+            limit = None
+            if max_concurrent is not None:
+                limit = BulkheadConfig(max_concurrent=max_concurrent)
+            config = CommandConfig(timeout_s=timeout_s, breaker=breaker, bulkhead=limit)
+        command = self.guards.command(
+            name, config, replace=True, fallback=fallback, ignore=ignore, **given
         )
-        self._commands[name] = made
-        return made
+        if records_calls and given.get("dependency"):
+            self._upkeep.record_calls(command)
+        return command
+
+    @property
+    def streams(self) -> "Streams":
+        """What dashboards watch; to be mounted by `asgi(..., streams=True)` or by yourself."""
+        if self._streams is None:
+            from breakwater.sdk.streams import Streams  # noqa: PLC0415 - only where asked for
+
+            self._streams = Streams(self.guards)
+        return self._streams
 
     def instances(self, service: str) -> list[Instance]:
         """Where `service` is up, as last heard from the registry; the own zone first."""
@@ -339,9 +425,14 @@ class Service:
         self._runtime.served.report()
         self._runtime.called.report()
         self._runtime.faults.drop_expired()
-        for name, command in tuple(self._commands.items()):
-            for outcome, count in msgspec.structs.asdict(command.tally).items():
-                self._count("guard.calls", {"guard": name, "outcome": outcome}, count)
+        self._upkeep.report()
+        shed: dict[str, int] = {}
+        for server in tuple(self._servers):
+            for key, count in server.stats().shed.items():
+                shed[key] = shed.get(key, 0) + count
+        for key, count in shed.items():
+            level, _, reason = key.partition(".")
+            self._count("guard.shed", {"criticality": level, "reason": reason}, count)
         self._count("sdk.lines.dropped", {}, self._sender.stats().dropped_lines)
 
     def _count(self, name: str, tags: dict[str, str], total: int) -> None:
@@ -367,7 +458,8 @@ class Service:
             faults=self._runtime.faults.stats(),
             servers=[server.stats() for server in self._servers],
             clients=[client.stats() for client in self._clients],
-            commands=[command.stats() for command in self._commands.values()],
+            commands=[command.stats() for command in self.guards],
+            live=self._upkeep.stats(),
         )
 
 

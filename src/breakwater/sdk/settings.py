@@ -38,6 +38,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     port 0 means this process listens nowhere, so it takes no lease. `platform` None: no platform,
     so no lease, no registry view and no fault rules. `metrics` None: meters go nowhere.
+    guards_file: settings of guarded commands, re-read when it changes; empty for none.
     """
 
     service: str
@@ -47,6 +48,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     platform: Address | None
     metrics: Address | None
+    guards_file: str = ""
     renewal_s: float = 5.0
     lease_s: int = 15
 
@@ -56,7 +58,7 @@ def resolve_settings(
     given: Mapping[str, str | int | None],
     environ: Mapping[str, str] | None = None,
 ) -> ServiceSettings:
-    """Settings from `given` (instance, zone, host, port, url, token, metrics), else environment.
+    """Settings from `given` (by the name of an argument of `Service`), else from the environment.
 
     Raises SettingsError naming the argument and variable that cannot be used.
     """
@@ -85,6 +87,7 @@ def resolve_settings(
         port=port,
         platform=_platform(value("url", DEFAULT_URL), value("token")),
         metrics=_address_or_none("metrics", value("metrics", DEFAULT_METRICS), "udp"),
+        guards_file=value("guards_file"),
     )
 
 

@@ -11,6 +11,8 @@ from starlette.routing import BaseRoute, Route
 
 from breakwater.chaos.http import operations as chaos_operations
 from breakwater.chaos.http import routes as chaos_routes
+from breakwater.guards.http import operations as guard_operations
+from breakwater.guards.http import routes as guard_routes
 from breakwater.incidents.http import operations as incident_operations
 from breakwater.incidents.http import routes as incident_routes
 from breakwater.ingest.http import operations as ingest_operations
@@ -73,6 +75,7 @@ def all_operations() -> list[Operation]:
         *chaos_operations(),
         *topology_operations(),
         *incident_operations(),
+        *guard_operations(),
     ]
 
 
@@ -124,4 +127,5 @@ def room_routes(platform: Platform) -> list[BaseRoute]:
         *chaos_routes(platform.chaos),
         *topology_routes(platform.engine, clock, step_ms=step_ms),
         *incident_routes(platform.triage, platform.watcher),
+        *guard_routes(platform.guard_watch, platform.guard_settings),
     ]

@@ -13,6 +13,7 @@ import structlog
 
 from breakwater import __version__
 from breakwater.chaos import Chaos, UndoFailedError
+from breakwater.guards import GuardWatch, SettingBook
 from breakwater.incidents import Triage, Watcher
 from breakwater.ingest import LineAggregator, Publisher, RemoteWriter, UdpLineServer
 from breakwater.journal import Journal
@@ -91,11 +92,15 @@ class Platform:
         self.triage = Triage(self.engine, self.journal, clock, settings.incidents, step_ms=step_ms)
         self.triage.check_settings()
         self.watcher = Watcher(self.triage, self.journal, clock, settings.incidents)
+        self.guard_watch = GuardWatch(self.registry.view, settings.guards, clock)
+        self.guard_settings = SettingBook(self.database, self.journal, clock, settings.guards)
         works = {
             "udp": self.udp.run,
             "metrics": self._maintain_metrics,
             "registry": self.registry.run,
             "chaos": self.chaos.run,
+            "guards": self.guard_watch.run,
+            "guard-settings": self.guard_settings.run,
             "selfwatch": SelfWatch(self.stats, self.engine, clock).run,
         }
         if settings.incidents.enabled:
@@ -170,6 +175,8 @@ class Platform:
     async def settle(self) -> None:
         """Undo every fault and answer every long poll, now and for good; then requests can end."""
         self.registry.close()
+        self.guard_watch.close()
+        self.guard_settings.close()
         self.engine.wind_up()
         if not self._is_settled:
             self._is_settled = True
@@ -198,6 +205,8 @@ class Platform:
             "journal": self.journal.stats(),
             "chaos": self.chaos.stats(),
             "incidents": self.watcher.stats(),
+            "guards": self.guard_watch.stats(),
+            "guard_settings": self.guard_settings.stats(),
             "pictures": shared_rasteriser().stats(),
             "process": process_stats(),
             "footprint": self.footprint.stats(),

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from breakwater.chaos import ChaosSettings
+from breakwater.guards import GuardSettings
 from breakwater.incidents import IncidentSettings
 from breakwater.ingest import IngestSettings
 from breakwater.metrics import MetricsSettings
@@ -77,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     storage: StorageSection = StorageSection()
     chaos: ChaosSettings = ChaosSettings()
     incidents: IncidentSettings = IncidentSettings()
+    guards: GuardSettings = GuardSettings()
 
 
 def is_loopback(host: str) -> bool:
@@ -128,6 +130,9 @@ BOUNDS: Final[dict[str, Bound]] = {
     "registry.evict_interval_s": _between(0.01, 3_600),
     "registry.max_wait_s": _between(0, 3_600),
     "chaos.max_share": _between(0, 1),
+    "guards.interval_s": _between(0.05, 60),
+    "guards.max_event_bytes": _between(1_024, 1 << 24),
+    "guards.max_wait_s": _between(0, 3_600),
     "storage.busy_timeout_ms": _between(0, 600_000),
 }
 """Bounds by dotted name; any other number must be at least zero and finite."""

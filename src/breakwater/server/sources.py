@@ -26,6 +26,8 @@ from breakwater.server.settings import Settings, check_value
 
 DEFAULT_FILE: Final = "breakwater.toml"
 _PREFIX: Final = "BREAKWATER_"
+_NOT_OURS: Final = "BREAKWATER_GUARD__"
+"""Settings of guarded commands in services, which may be started from the same environment."""
 _DEFAULT: Final = "default"
 ALIASES: Final = {"udp.host": "ingest.host", "udp.port": "ingest.port"}
 """Second names, for what is better known by its protocol than by its room."""
@@ -147,7 +149,9 @@ def _from_environment(
     found = {}
     for variable in sorted(environment):
         name = variable.removeprefix(_PREFIX).lower().replace("__", ".")
-        if not variable.startswith(_PREFIX) or ("." not in name and name not in types):
+        if not variable.startswith(_PREFIX) or variable.startswith(_NOT_OURS):
+            continue
+        if "." not in name and name not in types:
             continue
         origin = f"environment {variable}"
         known = _known(name, types, origin)

@@ -24,3 +24,7 @@ class FakeClock:
         """Move both clocks forward by `seconds`."""
         self._now_ms += seconds * 1000.0
         self._monotonic_s += seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass at once: what sync code is given in place of `time.sleep`."""
+        self.advance(max(0.0, seconds))

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from breakwater.reference.answers import Json
 from breakwater.reference.appliance import CacheStats, SegmentCache
 from breakwater.reference.application import Background, World
+from breakwater.reference.edges import client_of
 from breakwater.reference.segments import parse_segment
 from breakwater.reference.throughput import Rate
 from breakwater.sdk import Service
@@ -35,7 +36,7 @@ class CdnService:
     """A least-recently-used cache of segments in front of the origin."""
 
     def __init__(self, service: Service, world: World) -> None:
-        self._origin = service.client("origin", timeout_s=0.6, max_concurrent=50)
+        self._origin = client_of(service, "origin")
         self._cache = SegmentCache(CACHE_BYTES, self._fill)
         self._served = Rate(world.clock)
 

@@ -18,15 +18,17 @@ from breakwater.reference.accounts import GUEST, Account
 from breakwater.reference.answers import Json, body, record, together
 from breakwater.reference.application import Background, World
 from breakwater.reference.blending import HomeRows, blend
+from breakwater.reference.edges import client_of
 from breakwater.reference.errors import UnauthenticatedError
 from breakwater.reference.features import PlayEvent
 from breakwater.reference.lastgood import LastGood
+from breakwater.reference.manifests import Format
 from breakwater.reference.placement import owner
 from breakwater.reference.services.account import Identity
 from breakwater.reference.services.catalogue import TitleCard
 from breakwater.reference.services.playback import PlayReport, PlayWish
 from breakwater.reference.titles import Library, generate_titles
-from breakwater.sdk import CallError, Service
+from breakwater.sdk import CallError, Criticality, Service
 
 
 class PlayOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +36,7 @@ class PlayOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     zone: str = ""
-    format: Literal["hls", "dash"] = "hls"
+    format: Format = "hls"
 
 
 class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,12 +67,11 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GatewayStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Stream starts and pages since the process began, and the sizes of the last-good tables."""
+    """Stream starts and pages since the process began, and how many titles are known."""
 
     started: int
     failed: int
     pages: int
-    identities: int
     cards: int
 
 
@@ -79,14 +80,13 @@ class GatewayService:
 
     def __init__(self, service: Service, world: World) -> None:
         self._service = service
-        self._account = service.client("account", timeout_s=1.0, max_concurrent=200)
-        self._session = service.client("session", timeout_s=1.0, max_concurrent=200)
-        self._rows = service.client("personalization", timeout_s=1.0, max_concurrent=200)
-        self._catalogue = service.client("catalogue", timeout_s=1.0, max_concurrent=200)
-        self._features = service.client("features", timeout_s=0.5, max_concurrent=100)
-        self._playback = service.client("playback", timeout_s=1.0, max_concurrent=200)
-        self._manifest = service.client("manifest", timeout_s=1.0, max_concurrent=50)
-        self._identities: LastGood[Identity] = LastGood(10_000)
+        self._account = client_of(service, "account")
+        self._session = client_of(service, "session")
+        self._rows = client_of(service, "personalization")
+        self._catalogue = client_of(service, "catalogue")
+        self._features = client_of(service, "features")
+        self._playback = client_of(service, "playback")
+        self._manifest = client_of(service, "manifest")
         self._cards: LastGood[TitleCard] = LastGood(2000)
         self._shipped = Library(generate_titles(world.seed))
         self._started = self._failed = self._pages = 0
@@ -113,7 +113,6 @@ class GatewayService:
             started=self._started,
             failed=self._failed,
             pages=self._pages,
-            identities=len(self._identities),
             cards=len(self._cards),
         )
 
@@ -185,20 +184,18 @@ class GatewayService:
         if not token:
             raise UnauthenticatedError("send the device's token: authorization: Bearer TOKEN")
 
-        def last_good(error: CallError) -> object:
-            known = self._identities.get(token)
-            if known is None and not guest:
+        def unknown(error: CallError) -> object:
+            if not guest:
                 raise error
-            return known or Identity(account=GUEST, device="tv")
+            return Identity(account=GUEST, device="tv")
 
         reply = await self._account.get(
             "/v1/identity",
             endpoint="identity",
             headers={"authorization": token},
-            fallback=last_good,
+            fallback=unknown,
         )
-        identity = record(reply, Identity)
-        return identity if reply.from_fallback else self._identities.keep(token, identity)
+        return record(reply, Identity)
 
     async def _resume(self, account: Account) -> dict[str, float]:
         def nothing(error: CallError) -> object:  # noqa: ARG001 - any failure means none
@@ -232,6 +229,7 @@ class GatewayService:
             endpoint="events",
             instance=self._owner("features", account.id),
             fallback=_unrecorded,
+            criticality=Criticality.SHEDDABLE,
         )
 
     async def _describe(self, title_ids: tuple[str, ...]) -> dict[str, TitleCard]:

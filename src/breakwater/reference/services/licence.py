@@ -15,6 +15,7 @@ from starlette.routing import Route
 from breakwater.reference.accounts import Account
 from breakwater.reference.answers import Json, body, record, together
 from breakwater.reference.application import Background, World
+from breakwater.reference.edges import client_of
 from breakwater.reference.entitlements import Licence, LicenceRequest, Presented, decide
 from breakwater.reference.errors import LicenceRefusedError
 from breakwater.reference.licences import Authority, Claims
@@ -36,8 +37,8 @@ class LicenceService:
 
     def __init__(self, service: Service, world: World) -> None:
         self._service = service
-        self._account = service.client("account", timeout_s=0.3, max_concurrent=100)
-        self._session = service.client("session", timeout_s=0.3, max_concurrent=100)
+        self._account = client_of(service, "account")
+        self._session = client_of(service, "session")
         self._authority = Authority(world.secret, world.clock)
         self._granted = self._verified = 0
         self._refused: dict[str, int] = {}

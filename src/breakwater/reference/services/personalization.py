@@ -10,8 +10,8 @@ from starlette.routing import Route
 from breakwater.reference.answers import Json, record, together
 from breakwater.reference.application import Background, World
 from breakwater.reference.blending import HomeRows, Ranking, blend
+from breakwater.reference.edges import client_of
 from breakwater.reference.features import AccountFeatures
-from breakwater.reference.lastgood import LastGood
 from breakwater.reference.placement import owner
 from breakwater.reference.titles import Library, generate_titles
 from breakwater.sdk import CallError, Service
@@ -29,10 +29,9 @@ class PersonalizationService:
 
     def __init__(self, service: Service, world: World) -> None:
         self._service = service
-        self._features = service.client("features", timeout_s=0.6, max_concurrent=100)
-        self._ranker = service.client("ranker", timeout_s=0.6, max_concurrent=100)
-        self._catalogue = service.client("catalogue", timeout_s=0.6, max_concurrent=100)
-        self._candidates: LastGood[list[str]] = LastGood(100)
+        self._features = client_of(service, "features")
+        self._ranker = client_of(service, "ranker")
+        self._catalogue = client_of(service, "catalogue")
         self._shipped = Library(generate_titles(world.seed))
         self._pages = self._unranked = 0
 
@@ -62,20 +61,17 @@ class PersonalizationService:
 
     async def _allowed(self, region: str, rating: str) -> list[str]:
         """Titles that may be shown, else the last such list, else the one shipped with the code."""
-        key = f"{region}/{rating}"
 
-        def last_good(error: CallError) -> object:  # noqa: ARG001 - any failure reads the copy
-            return self._candidates.get(key) or [
-                title.id
-                for title in self._shipped.candidates(region=region, rating=rating, limit=100)
-            ]
+        def shipped(error: CallError) -> object:  # noqa: ARG001 - any failure reads the list
+            found = self._shipped.candidates(region=region, rating=rating, limit=100)
+            return [title.id for title in found]
 
         reply = await self._catalogue.get(
             f"/v1/candidates?region={region}&rating={rating}&limit=100",
             endpoint="candidates",
-            fallback=last_good,
+            fallback=shipped,
         )
-        return self._candidates.keep(key, record(reply, list[str]))
+        return record(reply, list[str])
 
     async def _ranking(self, account: str) -> Ranking:
         def unranked(error: CallError) -> object:  # noqa: ARG001 - any failure means popularity

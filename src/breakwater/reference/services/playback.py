@@ -11,12 +11,13 @@ from starlette.routing import Route
 
 from breakwater.reference.answers import Json, body, record, together
 from breakwater.reference.application import Background, World
+from breakwater.reference.edges import client_of
 from breakwater.reference.entitlements import Licence, LicenceRequest, Presented
-from breakwater.reference.lastgood import LastGood
+from breakwater.reference.manifests import Format, Manifest, write_manifest
 from breakwater.reference.placement import owner
-from breakwater.reference.services.manifest import Manifest
 from breakwater.reference.services.session import Opened, SessionOpening, SessionReport
 from breakwater.reference.steering import SteeringAnswer, static_order
+from breakwater.reference.titles import Library, generate_titles
 from breakwater.sdk import CallError, Service
 
 REPORT_TIMEOUT_S: Final = 0.5
@@ -31,7 +32,7 @@ class PlayWish(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     title_regions: tuple[str, ...]
     zone: str = ""
-    format: Literal["hls", "dash"] = "hls"
+    format: Format = "hls"
 
 
 class PlayAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +70,11 @@ class PlaybackService:
 
     def __init__(self, service: Service, world: World) -> None:
         self._service = service
-        self._session = service.client("session", timeout_s=0.4, max_concurrent=100)
-        self._manifest = service.client("manifest", timeout_s=0.5, max_concurrent=100)
-        self._licence = service.client("licence", timeout_s=0.5, max_concurrent=100)
-        self._steering = service.client("steering", timeout_s=0.5, max_concurrent=100)
-        self._manifests: LastGood[Manifest] = LastGood(1000)
+        self._session = client_of(service, "session")
+        self._manifest = client_of(service, "manifest")
+        self._licence = client_of(service, "licence")
+        self._steering = client_of(service, "steering")
+        self._shipped = Library(generate_titles(world.seed))
         self._clock = world.clock
         seed = f"{world.seed}:{world.instance}:{world.clock.now_ms()}"
         self._random = random.Random(seed)  # noqa: S311 - a session id is a name, not a secret
@@ -171,17 +172,18 @@ class PlaybackService:
         return record(reply, Licence)
 
     async def _describe(self, wish: PlayWish) -> Manifest:
-        key = f"{wish.title}/{wish.format}/{wish.device}"
 
-        def last_good(error: CallError) -> object:
-            return self._manifests.copy(key, error)
+        def shipped(error: CallError) -> object:
+            title = self._shipped.shipped(wish.title, error)
+            appliances = self._service.instances("cdn")
+            return write_manifest(title, wish.format, wish.device, appliances)
 
         reply = await self._manifest.get(
             f"/v1/titles/{wish.title}/manifest?format={wish.format}&device={wish.device}",
             endpoint="manifest",
-            fallback=last_good,
+            fallback=shipped,
         )
-        return self._manifests.keep(key, record(reply, Manifest))
+        return record(reply, Manifest)
 
     async def _steer(self, zone: str, viewer: str, failed: tuple[str, ...]) -> SteeringAnswer:
         def static(error: CallError) -> object:  # noqa: ARG001 - any failure means nearness alone

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from breakwater.reference.answers import Json, body
 from breakwater.reference.application import Background, World
+from breakwater.reference.edges import client_of
 from breakwater.reference.features import PlayEvent
 from breakwater.reference.placement import owner
 from breakwater.reference.sessions import SessionBook, SessionStats
@@ -56,7 +57,7 @@ class SessionService:
 
     def __init__(self, service: Service, world: World) -> None:
         self._service = service
-        self._features = service.client("features", timeout_s=0.35, max_concurrent=50)
+        self._features = client_of(service, "features")
         self._book = SessionBook(world.clock)
 
     def routes(self) -> Sequence[Route]:

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from breakwater.reference.answers import Json, record
 from breakwater.reference.application import Background, World
+from breakwater.reference.edges import client_of
 from breakwater.reference.services.cdn import Load
 from breakwater.reference.steering import Appliance, Fleetwatch, answer, rank
 from breakwater.sdk import CallError, Service
@@ -31,7 +32,7 @@ class SteeringService:
 
     def __init__(self, service: Service, world: World) -> None:
         self._service = service
-        self._cdn = service.client("cdn", timeout_s=0.5, max_concurrent=20)
+        self._cdn = client_of(service, "cdn")
         self._watch = Fleetwatch(world.clock, COSTS)
         self._answers = 0
 

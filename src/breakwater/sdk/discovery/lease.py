@@ -7,8 +7,7 @@ within seconds. Nothing here ever raises into the service.
 
 import os
 import threading
-from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,6 +17,9 @@ from breakwater.sdk.errors import PlatformError
 from breakwater.sdk.link import Link
 from breakwater.sdk.process import process_started_s
 from breakwater.sdk.settings import Address, ServiceSettings
+
+if TYPE_CHECKING:
+    from random import Random
 
 REQUEST_TIMEOUT_S: Final = 3.0
 FIRST_PAUSE_S: Final = 0.25
@@ -38,7 +40,7 @@ class Lease:
     """Keeps this process registered with status UP from `start` to `stop`, by a daemon thread."""
 
     def __init__(
-        self, address: Address, settings: ServiceSettings, *, clock: Clock, random: Random
+        self, address: Address, settings: ServiceSettings, *, clock: Clock, random: "Random"
     ) -> None:
         self._address = address
         self._settings = settings
@@ -52,6 +54,8 @@ class Lease:
         self._registrations = self._renewals = self._failures = 0
         self._last_failure = ""
         self._link = Link(address)
+        self.metadata: dict[str, str] = {}
+        """What is told of this process beside its pid, from the next registration on."""
 
     def start(self) -> None:
         """Start to register and renew; a second call does nothing."""
@@ -127,7 +131,8 @@ class Lease:
         self._registrations += 1
 
     def _metadata(self) -> dict[str, str]:
-        return {"pid": str(os.getpid()), "pid_started": f"{process_started_s():.2f}"}
+        own = {"pid": str(os.getpid()), "pid_started": f"{process_started_s():.2f}"}
+        return {**self.metadata, **own}
 
     def _note(self, error: Exception) -> None:
         self._failures += 1

@@ -5,13 +5,15 @@ over for a second while there is another; ejecting slow or failing instances is 
 """
 
 from collections.abc import Collection, Sequence
-from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from breakwater.model import Clock, Instance
 from breakwater.sdk.discovery.view import RegistryView
+
+if TYPE_CHECKING:
+    from random import Random
 
 AVOID_S: Final = 1.0
 
@@ -28,7 +30,7 @@ class ResolverStats(msgspec.Struct, frozen=True, kw_only=True):
 class Resolver:
     """Picks instances from the registry view, or from a list fixed for a service by `pin`."""
 
-    def __init__(self, view: RegistryView, zone: str, *, clock: Clock, random: Random) -> None:
+    def __init__(self, view: RegistryView, zone: str, *, clock: Clock, random: "Random") -> None:
         self._view = view
         self._zone = zone
         self._clock = clock

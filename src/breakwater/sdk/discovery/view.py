@@ -5,14 +5,16 @@ silence or a broken connection, and one that goes back in revision, are therefor
 grace time: for as long as a lease lasts, instances not listed are kept.
 """
 
-from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from breakwater.model import Clock, Instance, InstanceView
 from breakwater.sdk.poll import WAIT_S, LongPoll, PollStats
 from breakwater.sdk.settings import Address
+
+if TYPE_CHECKING:
+    from random import Random
 
 GRACE_S: Final = 15.0
 PATH: Final = "/api/v1/registry/instances"
@@ -32,7 +34,7 @@ class RegistryView:
     Reading is a dictionary look-up on an immutable snapshot; only the poll thread writes.
     """
 
-    def __init__(self, address: Address | None, *, clock: Clock, random: Random) -> None:
+    def __init__(self, address: Address | None, *, clock: Clock, random: "Random") -> None:
         self._clock = clock
         self._by_service: dict[str, tuple[Instance, ...]] = {}
         self._heard: tuple[Instance, ...] = ()

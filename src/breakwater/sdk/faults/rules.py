@@ -2,26 +2,36 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from random import Random
-from typing import Final, Literal
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from breakwater.model import Clock, FaultRule
+from breakwater.model import CALL_POINTS, CallPoint, Clock, FaultRule
 from breakwater.sdk.faults.burn import Burners
 from breakwater.sdk.poll import LongPoll, PollStats
 from breakwater.sdk.settings import Address, ServiceSettings
 
+if TYPE_CHECKING:
+    from random import Random
+
 MAX_RULES: Final = 1_000
+
+CONSIDERED: Final[ContextVar[frozenset[tuple[str, str]]]] = ContextVar(
+    "breakwater_faults", default=frozenset()
+)
+"""Rules, with the peer, that an attempt this code runs in was judged by: a client library called
+within a guarded function does not throw the same dice, or wait the same delay, once more."""
 
 
 class CallScope(msgspec.Struct, frozen=True, kw_only=True):
     """What a rule may ask about a call before it acts on it.
 
-    peer: the other end of the edge. header: gives the value of a request header, None if absent.
+    peer: the other end of the edge, or the name of the cache, database or queue. header: gives
+    the value of a request header, None if absent.
     """
 
-    point: Literal["inbound", "outbound"]
+    point: CallPoint
     peer: str
     endpoint: str
     header: Callable[[str], str | None]
@@ -44,13 +54,17 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuleBook:
-    """The rules for this process, followed by a long poll; readers see an immutable snapshot."""
+    """The rules for this process, followed by a long poll; readers see an immutable snapshot.
+
+    There is a tuple of rules for each point, by its name: where it is empty, a call has nothing to
+    ask. on_change: called when they changed, under no lock.
+    """
 
     def __init__(
-        self, address: Address | None, settings: ServiceSettings, *, clock: Clock, random: Random
+        self, address: Address | None, settings: ServiceSettings, *, clock: Clock, random: "Random"
     ) -> None:
         self._settings = settings
-        self._clock = clock
+        self.clock = clock
         self._random = random
         self._burners = Burners(clock)
         self._revision = -1
@@ -58,8 +72,14 @@ class RuleBook:
         self._calls_hit = 0
         self._lock = threading.Lock()
         self._all: tuple[FaultRule, ...] = ()
+        self._watches: dict[object, tuple[str, Callable[[], None]]] = {}
+        self.on_change: Callable[[], None] = _nobody_minds
         self.inbound: tuple[FaultRule, ...] = ()
         self.outbound: tuple[FaultRule, ...] = ()
+        self.cache: tuple[FaultRule, ...] = ()
+        self.database: tuple[FaultRule, ...] = ()
+        self.queue: tuple[FaultRule, ...] = ()
+        self.pool: tuple[FaultRule, ...] = ()
         path = f"/api/v1/faults/rules?service={settings.service}&instance={settings.instance}"
         self._poll = (
             None if address is None else LongPoll(address, path, self.accept, random=random)
@@ -76,6 +96,7 @@ class RuleBook:
             self._poll.stop()
         with self._lock:
             self._replace(())
+        self.on_change()
 
     def accept(self, body: bytes) -> int:
         """Take in one answer (FaultRules JSON) and return its revision.
@@ -94,33 +115,43 @@ class RuleBook:
         with self._lock:
             self._revision = answer.revision
             self._replace(tuple(rule for rule in rules if self._is_ours(rule)))
+        self.on_change()
         return answer.revision
 
     def _is_ours(self, rule: FaultRule) -> bool:
         return (
             rule.service == self._settings.service
             and rule.instance in (None, self._settings.instance)
-            and rule.expires_ms > self._clock.now_ms()
+            and rule.expires_ms > self.clock.now_ms()
         )
 
     def _replace(self, rules: tuple[FaultRule, ...]) -> None:
         self._all = rules
-        self.inbound = tuple(rule for rule in rules if rule.point == "inbound")
-        self.outbound = tuple(rule for rule in rules if rule.point == "outbound")
+        for point in CALL_POINTS:
+            setattr(self, point, tuple(rule for rule in rules if rule.point == point))
         self._burners.follow([rule for rule in rules if rule.point == "process"])
+        held = {rule.id for rule in rules}
+        for rule_id, wake in tuple(self._watches.values()):
+            if rule_id not in held:
+                wake()
 
     def drop_expired(self) -> None:
         """Forget rules whose time is over; the agent does so each second."""
-        now_ms = self._clock.now_ms()
+        now_ms = self.clock.now_ms()
         if any(rule.expires_ms <= now_ms for rule in self._all):
             with self._lock:
                 self._replace(tuple(rule for rule in self._all if rule.expires_ms > now_ms))
+            self.on_change()
+
+    def at(self, point: CallPoint) -> tuple[FaultRule, ...]:
+        """The rules in force at one point."""
+        rules: tuple[FaultRule, ...] = getattr(self, point)
+        return rules
 
     def hits(self, scope: CallScope) -> list[FaultRule]:
         """The rules that act on this call, the dice for `percent` already thrown."""
-        rules = self.inbound if scope.point == "inbound" else self.outbound
-        now_ms = self._clock.now_ms()
-        hit = [rule for rule in rules if self._hits(rule, scope, now_ms)]
+        now_ms = self.clock.now_ms()
+        hit = [rule for rule in self.at(scope.point) if self._hits(rule, scope, now_ms)]
         self._calls_hit += bool(hit)
         return hit
 
@@ -128,14 +159,32 @@ class RuleBook:
         return (
             rule.expires_ms > now_ms
             and covers(rule, peer=scope.peer, endpoint=scope.endpoint, header=scope.header)
+            and (rule.id, scope.peer) not in CONSIDERED.get()
             and (rule.percent >= 100.0 or self._random.random() * 100.0 < rule.percent)
         )
 
     def is_active(self, rule: FaultRule) -> bool:
         """Whether the rule still holds: not expired, and not taken back by the platform."""
-        return rule.expires_ms > self._clock.now_ms() and any(
+        return rule.expires_ms > self.clock.now_ms() and any(
             held.id == rule.id for held in self._all
         )
+
+    def watch(self, rule: FaultRule, wake: Callable[[], None]) -> object:
+        """Have `wake` called (from any thread) when the rule is no longer held; see `unwatch`.
+
+        It may be called before this returns, and more than once.
+        """
+        key = object()
+        with self._lock:
+            self._watches[key] = (rule.id, wake)
+        if not self.is_active(rule):
+            wake()
+        return key
+
+    def unwatch(self, key: object) -> None:
+        """The wait is over, in whatever way."""
+        with self._lock:
+            self._watches.pop(key, None)
 
     def spread(self, rule: FaultRule) -> float:
         """Seconds this hit of a delay rule takes: `delay_ms` give or take `jitter_ms`."""
@@ -144,7 +193,7 @@ class RuleBook:
 
     def seconds_left(self, rule: FaultRule) -> float:
         """Seconds until the rule ends by itself."""
-        return max(0.0, (rule.expires_ms - self._clock.now_ms()) / 1000.0)
+        return max(0.0, (rule.expires_ms - self.clock.now_ms()) / 1000.0)
 
     def stats(self) -> FaultStats:
         """What is in force, and what it did."""
@@ -156,6 +205,10 @@ class RuleBook:
             burning_threads=self._burners.count(),
             poll=None if self._poll is None else self._poll.stats(),
         )
+
+
+def _nobody_minds() -> None:
+    """No guard asked to be told."""
 
 
 def covers(

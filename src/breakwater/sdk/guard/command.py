@@ -1,264 +1,271 @@
-"""A guarded function: bulkhead, breaker, attempt timeout, fallback, in this order.
+"""A guarded function: one name, one configuration, one fixed order of parts.
 
 The order is fixed because the others are traps: a timeout outside the bulkhead would book waiting
-as slowness of the callee, a bulkhead outside nothing would let refusals count against it.
+as slowness of the callee, a retry inside the breaker would hide failures from it, a fallback
+inside the retry would end it at once.
 """
 
-from collections.abc import Awaitable, Callable
-from functools import wraps
-from inspect import isawaitable, iscoroutinefunction
-from typing import Any, ParamSpec, TypeVar, cast
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast, overload
 
-import msgspec
+from breakwater.model import CallPoint
+from breakwater.sdk.guard.config import CommandConfig
+from breakwater.sdk.guard.travel.code import Code, Errors, Fallback, RetryOn, Verdicts
+from breakwater.sdk.guard.travel.defaults import default_registry
+from breakwater.sdk.guard.travel.forms import decorated
+from breakwater.sdk.guard.travel.roads import Roads
 
-from breakwater.model import Clock, Status
-from breakwater.sdk import context
-from breakwater.sdk.errors import (
-    CallFailedError,
-    CallRefusedError,
-    DeadlineExceededError,
-    SettingsError,
-)
-from breakwater.sdk.guard.breaker import Breaker, BreakerConfig, BreakerStats, Permit
-from breakwater.sdk.guard.bulkhead import Bulkhead, BulkheadStats
-from breakwater.sdk.guard.timeout import attempt_timeout
+if TYPE_CHECKING:
+    from breakwater.sdk.guard.counting.statistics import Figures
+    from breakwater.sdk.guard.counting.suggestions import Suggestions
+    from breakwater.sdk.guard.travel.asyncbatches import AsyncCollapser
+    from breakwater.sdk.guard.travel.blocks import AsyncBlock, SyncBlock
+    from breakwater.sdk.guard.travel.collapsers import Collapser
+    from breakwater.sdk.guard.travel.journey import CallOptions, CallReport
+    from breakwater.sdk.guard.travel.ports import Registry
+    from breakwater.sdk.guard.travel.reading import CommandStats
+    from breakwater.sdk.guard.travel.syncbatches import SyncCollapser
 
-_current = context.CURRENT.get
 P = ParamSpec("P")
 R = TypeVar("R")
+A = TypeVar("A")
+_DEFAULT: Final = CommandConfig()
 
-Fallback = Callable[[Exception], Any]
-"""Given the error, gives the answer to use instead, or an awaitable of it, or raises."""
 
+class Command(Roads):
+    """Guards calls of a function under one name; a decorator, or `call` / `call_sync`, or a block.
 
-class Tally(msgspec.Struct):
-    """Finished calls by outcome; each call is in exactly one count but the two of fallbacks.
+    name: of the command; group, pool and dependency default to it or to each other (pool: group,
+    dependency: group, else name). tags: for meters. What is code and not configuration:
 
-    A race on an interpreter without a global lock may lose one.
+    fallback: one or several, asked in turn with the error; may be async for async calls.
+    ignore: errors that say nothing of the callee; they get no fallback and no retry.
+    record: errors that count against the callee; others count as successes (None: all but ignored).
+    judge: gives the verdict of an error, or None for the two rules above.
+    is_failure: whether a result is as bad as an error; if neither retry nor fallback helps it is
+    returned. falls_back: whether an error gets a fallback. retry_on: errors worth another attempt;
+    retries_refusals: refusals of this very guard too. cache_key: of a call, from its arguments.
+    partition: the class of callers, or what gives it from the arguments. idempotent: the call may
+    be sent twice, so it may be hedged. point: where fault rules of the registry act on attempts;
+    None: nowhere. injected: makes the error of an injected HTTP status, instead of
+    InjectedFaultError.
+
+    Raises CallRefusedError and DeadlineExceededError for calls it does not let through and
+    AttemptTimedOutError for those it ends, unless a fallback answers. A sync attempt cannot be
+    interrupted: it finds the time left as its deadline, and coming late counts as a timeout.
+    Costs half a microsecond, two with a time limit; thread-safe.
     """
 
-    success: int = 0
-    failure: int = 0
-    timeout: int = 0
-    ignored: int = 0
-    cancelled: int = 0
-    short_circuited: int = 0
-    rejected: int = 0
-    past_deadline: int = 0
-    fallback: int = 0
-    fallback_failure: int = 0
+    __slots__ = ("_guards", "collapsers", "tags")
 
-
-class CommandStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls by outcome since start, and the state of the parts."""
-
-    name: str
-    calls: dict[str, int]
-    bulkhead: BulkheadStats | None
-    breaker: BreakerStats | None
-
-
-class Command:
-    """Guards calls of any function under one name; use as decorator, or `call` / `call_sync`.
-
-    timeout_s: an async attempt is cancelled after so long and fails with CallFailedError (status
-    timeout). A sync attempt cannot be interrupted: it finds the time left in
-    `context.remaining_s()`, and coming late counts as a failure though its result is returned.
-    ignore: exceptions that say nothing about the health of the callee and get no fallback.
-    Raises CallRefusedError and DeadlineExceededError for calls it does not let through, unless
-    the fallback answers. Costs about half a microsecond, two with a timeout.
-    """
-
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one parameter for each thing that is code, all by name
         self,
         name: str,
+        config: CommandConfig = _DEFAULT,
         *,
-        clock: Clock,
-        timeout_s: float | None = None,
-        max_concurrent: int | None = None,
-        breaker: BreakerConfig | None = None,
-        fallback: Fallback | None = None,
-        ignore: tuple[type[Exception], ...] = (),
+        guards: "Registry | None" = None,
+        group: str = "",
+        pool: str = "",
+        dependency: str = "",
+        tags: Mapping[str, str] | None = None,
+        fallback: Fallback | Sequence[Fallback] | None = None,
+        ignore: Errors = (),
+        record: Errors | None = None,
+        judge: Verdicts | None = None,
+        is_failure: Callable[[Any], bool] | None = None,
+        falls_back: Callable[[Exception], bool] | None = None,
+        retry_on: RetryOn | None = None,
+        retries_refusals: bool = False,
+        cache_key: Callable[..., Hashable] | None = None,
+        partition: Callable[..., str] | str = "",
+        idempotent: bool = False,
+        point: CallPoint | None = "outbound",
+        injected: Callable[[int], Exception] | None = None,
     ) -> None:
-        if timeout_s is not None and not timeout_s > 0:
-            raise SettingsError(f"timeout_s of {name} is {timeout_s}, must be above 0")
-        self.name = name
-        self.tally = Tally()
-        self._now_s = clock.monotonic_s
-        self._timeout_s = timeout_s
-        self._bulkhead = None if max_concurrent is None else Bulkhead(max_concurrent)
-        self._breaker = None if breaker is None else Breaker(breaker)
-        self._fallback = fallback
-        self._ignore = ignore
+        if guards is None:
+            guards = default_registry()
+        fallbacks = () if fallback is None else fallback
+        code = Code(
+            fallbacks=tuple(fallbacks) if isinstance(fallbacks, Sequence) else (fallbacks,),
+            ignore=ignore,
+            record=record,
+            judge=judge,
+            is_failure=is_failure,
+            falls_back=falls_back,
+            retry_on=retry_on,
+            retries_refusals=retries_refusals,
+            cache_key=cache_key,
+            partition=partition,
+            idempotent=idempotent,
+            point=point,
+            injected=injected,
+        )
+        super().__init__(name, group, pool, dependency, shared=guards.shared, code=code)
+        self.tags = tags
+        self.collapsers: tuple[Collapser, ...] = ()
+        self._guards = guards
+        guards.admit(self, config)
+
+    # The forms of calling
 
     def __call__(self, fn: Callable[P, R]) -> Callable[P, R]:
-        """Decorate a function, async or not; name and signature stay what they were."""
-        if iscoroutinefunction(fn):
+        """Decorate a function, plain, async, or a generator of either kind; it stays what it was.
 
-            @wraps(fn)
-            async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                return await self.call(fn, *args, **kwargs)
-
-            return cast("Callable[P, R]", guarded_async)
-
-        @wraps(fn)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            return self.call_sync(fn, *args, **kwargs)
-
-        return guarded
+        A generator holds its permit until it is exhausted, closed or collected.
+        """
+        return cast("Callable[P, R]", decorated(self, fn))
 
     async def call(self, fn: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
         """Await `fn(*args, **kwargs)` under guard."""
-        try:
-            permit = self._enter()
-            try:
-                if self._timeout_s is None:
-                    result = await fn(*args, **kwargs)
-                else:
-                    result = await self._timed(self._timeout_s, fn(*args, **kwargs))
-            except BaseException as error:
-                self._leave_failed(permit, error)
-                raise
-            self._leave(permit, is_failure=False)
-        except Exception as error:
-            if self._fallback is None or isinstance(error, self._ignore):
-                raise
-            return cast("R", await self._fall_back(error, self._fallback))
-        return result
+        form = self._forms[1] or self.async_form()
+        return cast("R", await form(fn, args, kwargs))
 
     def call_sync(self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `fn(*args, **kwargs)` under guard, on this thread."""
-        try:
-            permit = self._enter()
-            is_late = False
-            try:
-                if self._timeout_s is None:
-                    result = fn(*args, **kwargs)
-                else:
-                    ends_s = self._now_s() + self._timeout_s
-                    token = context.bind(context.narrowed(_current(), ends_s))
-                    try:
-                        result = fn(*args, **kwargs)
-                    finally:
-                        context.unbind(token)
-                    is_late = self._now_s() > ends_s
-            except BaseException as error:
-                self._leave_failed(permit, error)
-                raise
-            self._leave(permit, is_failure=is_late)
-        except Exception as error:
-            if self._fallback is None or isinstance(error, self._ignore):
-                raise
-            return cast("R", self._fall_back_sync(error, self._fallback))
-        return result
+        form = self._forms[0] or self.sync_form()
+        return cast("R", form(fn, args, kwargs))
 
-    async def _timed(self, timeout_s: float, awaitable: Awaitable[R]) -> R:
-        import asyncio  # noqa: PLC0415 - a sync service never pays for it
+    async def call_reported(
+        self, fn: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs
+    ) -> "tuple[R, CallReport]":
+        """`call`, and what became of it besides the answer; costs some microseconds."""
+        journey = self.journey(args, kwargs)
+        answer = await self.drive_async(journey, fn, args, kwargs)
+        return cast("R", answer), journey.report()
 
-        now_s = self._now_s()
-        narrowed = context.narrowed(_current(), now_s + timeout_s)
-        budget_s = cast("float", narrowed.deadline_s) - now_s
-        task = asyncio.current_task()
-        assert task is not None, "an await outside any task"
-        token = context.bind(narrowed)
-        try:
-            with attempt_timeout(task, task.get_loop(), budget_s) as limit:
-                return await awaitable
-        except TimeoutError as error:
-            if not limit.is_over:
-                raise
-            raise _TimedOutError(self.name, budget_s < timeout_s / 2) from error
-        finally:
-            context.unbind(token)
+    def call_reported_sync(
+        self, fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> "tuple[R, CallReport]":
+        """`call_sync`, and what became of it besides the answer; costs some microseconds."""
+        journey = self.journey(args, kwargs)
+        answer = self.drive_sync(journey, fn, args, kwargs)
+        return cast("R", answer), journey.report()
 
-    def _enter(self) -> Permit | None:
-        """Take both permits or raise; every way out gives them back exactly once."""
-        deadline_s = _current().deadline_s
-        if deadline_s is not None and deadline_s <= self._now_s():
-            self.tally.past_deadline += 1
-            raise DeadlineExceededError(service=self.name)
-        bulkhead = self._bulkhead
-        if bulkhead is not None and not bulkhead.try_enter():
-            self.tally.rejected += 1
-            raise CallRefusedError(Status.REJECTED, service=self.name, limit=bulkhead.limit)
-        breaker = self._breaker
-        if breaker is None:
-            return None
-        permit = breaker.closed_permit
-        if permit is None:
-            permit = breaker.admit(self._now_s())
-        if permit is None:
-            if bulkhead is not None:
-                bulkhead.leave()
-            self.tally.short_circuited += 1
-            raise CallRefusedError(Status.SHORT_CIRCUITED, service=self.name)
-        return permit
+    async def call_with(
+        self,
+        options: "CallOptions",
+        fn: Callable[P, Awaitable[R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """`call` as an adapter makes it, with options of its own for this call."""
+        journey = self.journey(args, kwargs, options=options)
+        return cast("R", await self.drive_async(journey, fn, args, kwargs))
 
-    def _leave(self, permit: Permit | None, *, is_failure: bool) -> None:
-        if is_failure:
-            self.tally.timeout += 1
-        else:
-            self.tally.success += 1
-        if self._bulkhead is not None:
-            self._bulkhead.leave()
-        if permit is not None and self._breaker is not None:
-            self._breaker.settle(permit, is_failure=is_failure, now_s=self._now_s())
+    def call_with_sync(
+        self, options: "CallOptions", fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """`call_sync` as an adapter makes it, with options of its own for this call."""
+        journey = self.journey(args, kwargs, options=options)
+        return cast("R", self.drive_sync(journey, fn, args, kwargs))
 
-    def _leave_failed(self, permit: Permit | None, error: BaseException) -> None:
-        """Count the failure, or give the breaker's permit back if it is no fault of the callee."""
-        is_failure = False
-        if isinstance(error, _TimedOutError):
-            self.tally.timeout += 1
-            is_failure = not error.was_cut_short
-        elif not isinstance(error, Exception):  # cancelled, or the process is ending
-            self.tally.cancelled += 1
-        elif isinstance(error, self._ignore):
-            self.tally.ignored += 1
-        else:
-            self.tally.failure += 1
-            is_failure = True
-        if self._bulkhead is not None:
-            self._bulkhead.leave()
-        if permit is None or self._breaker is None:
-            return
-        if is_failure:
-            self._breaker.settle(permit, is_failure=True, now_s=self._now_s())
-        else:
-            self._breaker.release(permit)
+    def entered(self) -> "SyncBlock":
+        """`with command.entered() as attempt:` guards the block, as one attempt without fallback.
 
-    async def _fall_back(self, error: Exception, fallback: Fallback) -> Any:
-        try:
-            answer = fallback(error)
-            if isawaitable(answer):
-                answer = await answer
-        except BaseException:
-            self.tally.fallback_failure += 1
-            raise
-        self.tally.fallback += 1
-        return answer
+        `attempt.failed()` and `attempt.ignored()` say how it ended where no exception does.
+        """
+        from breakwater.sdk.guard.travel.blocks import SyncBlock  # noqa: PLC0415 - only where used
 
-    def _fall_back_sync(self, error: Exception, fallback: Fallback) -> Any:
-        try:
-            answer = fallback(error)
-        except BaseException:
-            self.tally.fallback_failure += 1
-            raise
-        self.tally.fallback += 1
-        return answer
+        return SyncBlock(self)
 
-    def stats(self) -> CommandStats:
-        """Calls by outcome since start, and the state of the parts."""
-        return CommandStats(
-            name=self.name,
-            calls=msgspec.structs.asdict(self.tally),
-            bulkhead=None if self._bulkhead is None else self._bulkhead.stats(),
-            breaker=None if self._breaker is None else self._breaker.stats(),
-        )
+    def entered_async(self) -> "AsyncBlock":
+        """`async with command.entered_async() as attempt:`, which its time limit cancels."""
+        from breakwater.sdk.guard.travel.blocks import AsyncBlock  # noqa: PLC0415 - only where used
 
+        return AsyncBlock(self)
 
-class _TimedOutError(CallFailedError):
-    """An attempt ran into its limit; `was_cut_short` if a near deadline left it half or less."""
+    @overload
+    def collapse(
+        self,
+        fn: Callable[[list[A]], Awaitable[Sequence[R]]],
+        *,
+        shard: Callable[[A], Hashable] | None = None,
+    ) -> "AsyncCollapser[A, R]": ...
 
-    def __init__(self, service: str, was_cut_short: bool) -> None:  # noqa: FBT001 - private
-        super().__init__(Status.TIMEOUT, service=service, detail="attempt_timeout")
-        self.was_cut_short = was_cut_short
+    @overload
+    def collapse(
+        self,
+        fn: Callable[[list[A]], Awaitable[Mapping[A, R]]],
+        *,
+        shard: Callable[[A], Hashable] | None = None,
+    ) -> "AsyncCollapser[A, R]": ...
+
+    @overload
+    def collapse(
+        self,
+        fn: Callable[[list[A]], Sequence[R]],
+        *,
+        shard: Callable[[A], Hashable] | None = None,
+    ) -> "SyncCollapser[A, R]": ...
+
+    @overload
+    def collapse(
+        self,
+        fn: Callable[[list[A]], Mapping[A, R]],
+        *,
+        shard: Callable[[A], Hashable] | None = None,
+    ) -> "SyncCollapser[A, R]": ...
+
+    def collapse(
+        self, fn: Callable[[list[Any]], Any], *, shard: Callable[[Any], Hashable] | None = None
+    ) -> Any:
+        """Make a function of one argument of `fn`, which is given many: calls go in batches.
+
+        `fn` gives results in the order of its arguments, or a dictionary by argument; exceptions
+        among them are raised to whom they belong. shard: calls of one batch have this in common.
+        """
+        from breakwater.sdk.guard.travel.batches import collapser  # noqa: PLC0415 - only where used
+
+        made = collapser(self, fn, shard)
+        self.collapsers = (*self.collapsers, made)
+        return made
+
+    # Configuration and state
+
+    @property
+    def config(self) -> CommandConfig:
+        """What it goes by."""
+        return self.parts.config
+
+    @property
+    def guards(self) -> "Registry":
+        """The registry it belongs to."""
+        return self._guards
+
+    def configure(self, config: CommandConfig) -> None:
+        """Go by `config` from now on; decorated functions follow, calls under way do not.
+
+        Live settings (a file, the environment, the platform) go over it as before. Every key that
+        changes is told to hooks and kept in `guards.stats().configuration`.
+        """
+        self._guards.reconfigure(self, config)
+
+    def describe(self) -> str:
+        """The parts in force, in the order a call passes them, one a line."""
+        from breakwater.sdk.guard.travel.reading import described  # noqa: PLC0415 - for people
+
+        return described(self)
+
+    def explain(self) -> str:
+        """The effective numbers of every part, and where each stands."""
+        from breakwater.sdk.guard.travel.reading import explained  # noqa: PLC0415 - for people
+
+        return explained(self)
+
+    def figures(self) -> "Figures":
+        """Rolling counts and latencies up to now."""
+        return self.statistics.figures(self.now_s())
+
+    def suggest(self, *, deadline_s: float | None = None) -> "Suggestions":
+        """Settings that fit what was seen, with reasons; deadline_s: how long callers wait."""
+        from breakwater.sdk.guard.counting import suggestions  # noqa: PLC0415 - for people, not for calls
+
+        idempotent = self.parts.code.idempotent
+        seen = suggestions.observed(self.figures(), deadline_s=deadline_s, is_idempotent=idempotent)
+        return suggestions.suggest(seen, self.config)
+
+    def stats(self) -> "CommandStats":
+        """Calls by event since start, and the state of the parts."""
+        from breakwater.sdk.guard.travel.reading import stats_of  # noqa: PLC0415 - for people
+
+        return stats_of(self)

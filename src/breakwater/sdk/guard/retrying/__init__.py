@@ -1,0 +1,1 @@
+"""Trying again, and sending a second copy: what is worth it, when, and out of which budget."""

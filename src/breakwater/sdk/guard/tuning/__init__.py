@@ -1,0 +1,1 @@
+"""Keys of a configuration, the layers they are laid in, and the record of every change."""

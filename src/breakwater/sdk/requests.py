@@ -1,0 +1,325 @@
+"""requests under guard: an adapter around the adapter, mounted in the user's own session.
+
+    session = requests.Session()
+    session.mount("http://", guarded_adapter(service))
+
+Whatever the guard ends a call with is also an error of requests, so `except RequestException` goes
+on working: a refused call is a `requests.ConnectionError`, one past its deadline a
+`requests.Timeout`. An answer of 5xx, 408 or 429 counts against the callee and is given to the
+caller as it is, unless a retry or a fallback has a better one.
+
+Time limits are handed to urllib3 from what is left of attempt and deadline; it keeps to them in
+connecting, in waiting for the head, and in each read from the socket. Without `stream=True` the
+body is read within the attempt; with it, the permit is held until the body is read or closed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+
+from breakwater.sdk.needs import not_installed
+
+try:
+    import requests
+    from requests.adapters import BaseAdapter, HTTPAdapter
+except ModuleNotFoundError as error:
+    raise not_installed(error, "requests") from None
+
+from urllib3 import Timeout
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+from urllib3.util import parse_url
+
+from breakwater.model import Status
+from breakwater.sdk.attempt import Attempt
+from breakwater.sdk.errors import (
+    AttemptTimedOutError,
+    CallError,
+    CallRefusedError,
+    DeadlineExceededError,
+)
+from breakwater.sdk.guard import Command, CommandConfig
+from breakwater.sdk.outbound import Outbound, OutboundStats, Peers, guard_of
+from breakwater.sdk.outcomes import REPEATABLE, connection_detail, translated
+from breakwater.sdk.terms import Terms
+
+if TYPE_CHECKING:
+    from breakwater.sdk.service import Service
+
+Fallback = Callable[[Exception], requests.Response]
+
+
+class RefusedError(CallRefusedError, requests.ConnectionError):
+    """The guard refused the request; nothing was sent."""
+
+
+class TimedOutError(AttemptTimedOutError, requests.Timeout):
+    """The request ran into the guard's time limit."""
+
+
+class PastDeadlineError(DeadlineExceededError, requests.Timeout):
+    """The caller's deadline has passed."""
+
+
+class Options(TypedDict, total=False):
+    """What can be said of a guarded adapter.
+
+    peer: the callee's name in records and guard; without it each host is a peer of its own.
+    config: of its guard. command: a guard made elsewhere instead (needs `peer`). fallback: gives a
+    response in place of the error. endpoint: names what a request is for, else the shape of its
+    path. may_retry: whether a request may be sent twice, else GET, HEAD and OPTIONS. resolve: a
+    host name without dots and port is looked up in the registry.
+    """
+
+    peer: str
+    config: CommandConfig
+    command: Command
+    fallback: Fallback
+    endpoint: Callable[[requests.PreparedRequest], str]
+    may_retry: Callable[[requests.PreparedRequest], bool]
+    resolve: bool
+
+
+def guarded_adapter(
+    service: "Service", inner: BaseAdapter | None = None, **options: Unpack[Options]
+) -> "GuardedAdapter":
+    """An adapter for `Session.mount`; inner: sends, by default an HTTPAdapter."""
+    return GuardedAdapter(service, inner or HTTPAdapter(), options)
+
+
+class GuardedAdapter(BaseAdapter):
+    """Guards every request that `inner` sends; see `guarded_adapter`. Safe for threads."""
+
+    def __init__(self, service: "Service", inner: BaseAdapter, options: Options) -> None:
+        super().__init__()
+        self._runtime = service.runtime
+        self._guards = service.guards
+        self._inner = inner
+        self._options = options
+        self._peers = Peers(self._outbound, options.get("peer", ""))
+
+    def _outbound(self, peer: str) -> Outbound:
+        options = self._options
+        command = options.get("command") or guard_of(
+            self._guards,
+            peer,
+            options.get("config", CommandConfig()),
+            group="requests",
+            idempotent=True,  # as far as `may_retry` goes
+            fallback=options.get("fallback"),
+        )
+        return Outbound(self._runtime, peer, command=command, classify=_classify)
+
+    def send(  # noqa: PLR0917 - the library's own signature
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,  # noqa: FBT001, FBT002 - as above
+        timeout: Any = None,
+        verify: bool | str = True,  # noqa: FBT001, FBT002 - as above
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Send one request under guard."""
+        url = parse_url(request.url or "")
+        outbound = self._peers.of(url.host or "")
+        waits = _timeout_of(timeout)
+
+        def attempt_of(attempt: Attempt) -> requests.Response:
+            response = self._inner.send(
+                self._prepared(request, attempt),
+                stream=stream,
+                timeout=_remaining(waits, attempt),  # type: ignore[arg-type] # stubs lack Timeout
+                verify=verify,
+                cert=cert,
+                proxies=proxies,
+            )
+            response.request = request
+            body = _Body(response.raw, attempt)
+            response.raw = body
+            if not stream:
+                _ = response.content
+            attempt.answered(response.status_code, response, response.close)
+            if stream:
+                body.is_held = attempt.hold()
+            return response
+
+        try:
+            return outbound.call_sync(
+                self._endpoint(request, url.path or "/"),
+                attempt_of,
+                **self._terms(request, waits),
+            )
+        except CallError as error:
+            late = _translated(error)
+            if isinstance(late, requests.RequestException):
+                late.request, late.response = request, None
+            raise late from error
+
+    def close(self) -> None:
+        """Close `inner`."""
+        self._inner.close()
+
+    def _endpoint(self, request: requests.PreparedRequest, path: str) -> str:
+        chosen = self._options.get("endpoint")
+        return self._runtime.endpoints.name(path) if chosen is None else chosen(request)
+
+    def _terms(self, request: requests.PreparedRequest, waits: Timeout) -> Terms:
+        chosen = self._options.get("may_retry")
+        may_retry = request.method in REPEATABLE if chosen is None else chosen(request)
+        limits = (waits.total, waits._read)  # noqa: SLF001 - as in `_remaining`
+        patience_s = min((float(s) for s in limits if isinstance(s, int | float)), default=None)
+
+        def answer_for(attempt: Attempt, status: int) -> requests.Response:
+            response = _made(request, status, b'{"type":"error","message":"injected fault"}')
+            return attempt.answered(status, response, response.close)
+
+        return {
+            "may_retry": may_retry and isinstance(request.body, bytes | str | None),
+            "header": request.headers.get,
+            "discard": requests.Response.close,
+            "answer_for": answer_for,
+            "patience_s": patience_s,
+            "late": lambda: requests.ReadTimeout(
+                f"no answer within {patience_s} s", request=request
+            ),
+        }
+
+    def _prepared(
+        self, request: requests.PreparedRequest, attempt: Attempt
+    ) -> requests.PreparedRequest:
+        """The request as this attempt sends it: whereto, and what it tells."""
+        prepared = request.copy()
+        prepared.headers.update(attempt.headers())
+        url = parse_url(request.url or "")
+        is_name = url.scheme == "http" and url.port is None and "." not in (url.host or ".")
+        if is_name and self._options.get("resolve", True):
+            target = self._runtime.resolver.pick(url.host or "", attempt.tried)
+            if target is not None:
+                attempt.node = target.instance_id
+                prepared.headers.setdefault("Host", url.host or "")
+                prepared.url = url._replace(host=target.host, port=target.port).url
+        return prepared
+
+    def stats(self) -> list[OutboundStats]:
+        """Counts by peer since start."""
+        return self._peers.stats()
+
+
+class _Body:
+    """A response's raw body; a held attempt ends with it, and its deadline is looked at."""
+
+    def __init__(self, inner: Any, attempt: Attempt) -> None:
+        self._inner = inner
+        self._attempt = attempt
+        self.is_held = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def stream(self, *args: Any, **options: Any) -> Iterator[Any]:
+        """The pieces of the body."""
+        pieces = self._inner.stream(*args, **options)
+        while True:
+            piece = self._guarded(lambda: next(pieces, None))
+            if piece is None:
+                break
+            yield piece
+        self._attempt.end()
+
+    def read(self, amt: int | None = None, **options: Any) -> Any:
+        """So much of the body, empty at its end."""
+        piece = self._guarded(lambda: self._inner.read(amt, **options))
+        if amt is None or (amt and not piece):
+            self._attempt.end()
+        return piece
+
+    def _guarded(self, read: Callable[[], Any]) -> Any:
+        if not self.is_held:
+            return read()
+        try:
+            self._attempt.piece_s()
+            return read()
+        except CallError as error:
+            late = _translated(error)
+            self._attempt.end(late)
+            raise late from error
+        except Exception as error:
+            self._attempt.end(error)
+            raise
+
+    def close(self) -> None:
+        """Whoever closes a body early has got what he wanted."""
+        try:
+            self._inner.close()
+        finally:
+            self._attempt.end()
+
+    def release_conn(self) -> None:
+        """The connection goes back; the answer is over."""
+        release = getattr(self._inner, "release_conn", None)
+        if release is not None:
+            release()
+        self._attempt.end()
+
+    def __del__(self) -> None:
+        """A response that nobody closed is one whose caller left."""
+        self._attempt.drop()
+
+
+def _timeout_of(given: Any) -> Timeout:
+    """What the user said, in urllib3's words."""
+    if isinstance(given, Timeout):
+        return given
+    if isinstance(given, tuple):
+        connect_s, read_s = given
+        return Timeout(connect=connect_s, read=read_s)
+    return Timeout(connect=given, read=given)
+
+
+def _remaining(waits: Timeout, attempt: Attempt) -> Timeout:
+    """The user's limits, and together no more than the attempt has left."""
+    left_s = attempt.left_s()
+    if left_s is None:
+        return waits.clone()
+    total_s = waits.total
+    return Timeout(
+        total=min(left_s, float(total_s)) if isinstance(total_s, int | float) else left_s,
+        connect=waits._connect,  # noqa: SLF001 - what was given; the property wants a started clock
+        read=waits._read,  # noqa: SLF001 - as above
+    )
+
+
+def _made(request: requests.PreparedRequest, status: int, body: bytes) -> requests.Response:
+    response = requests.Response()
+    response.status_code = status
+    response.url = request.url or ""
+    response.request = request
+    response.headers["content-type"] = "application/json"
+    response.raw = BytesIO(body)
+    return response
+
+
+def _classify(error: BaseException) -> tuple[Status, str] | None:
+    """What an error of requests is in a record."""
+    is_late = isinstance(error, requests.Timeout | ReadTimeoutError) or (
+        isinstance(error, requests.ConnectionError)
+        and any(isinstance(one, ReadTimeoutError) for one in error.args)
+    )
+    if is_late:
+        return Status.TIMEOUT, "attempt_timeout"
+    if isinstance(error, requests.RequestException) and isinstance(error, ValueError):
+        return Status.BAD_REQUEST, "invalid_request"  # InvalidURL, InvalidSchema, MissingSchema
+    if isinstance(error, requests.RequestException | HTTPError):
+        return Status.CONNECTION_ERROR, connection_detail(error)
+    return None
+
+
+def _translated(error: CallError) -> CallError:
+    """The error as users of requests expect it, with all it had to say."""
+    return translated(error, requests.RequestException, _KINDS)
+
+
+_KINDS: Final[dict[type[CallError], type[CallError]]] = {
+    CallRefusedError: RefusedError,
+    AttemptTimedOutError: TimedOutError,
+    DeadlineExceededError: PastDeadlineError,
+}

@@ -1,0 +1,34 @@
+"""What the parity tests share: a function that fails by plan, and a record of all that happens."""
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Plan:
+    """Gives or raises its steps in turn, the last one for ever; counts its calls."""
+
+    def __init__(self, *steps: Any) -> None:
+        self.steps = steps
+        self.calls = 0
+
+    def __call__(self) -> Any:
+        step = self.steps[min(self.calls, len(self.steps) - 1)]
+        self.calls += 1
+        if isinstance(step, BaseException):
+            raise step
+        return step
+
+
+def outcome(call: Callable[[], Any]) -> Any:
+    """What a call gives, or the error as class, message and cause."""
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - the error is what is compared
+        return described(error)
+
+
+def described(error: BaseException) -> tuple[str, ...]:
+    """An error so that two libraries' can be compared: theirs name an outcome by its address."""
+    cause = "" if error.__cause__ is None else repr(error.__cause__)
+    message = str(error).split("0x")[0]
+    return type(error).__name__, message, cause
