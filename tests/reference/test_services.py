@@ -148,7 +148,7 @@ async def test_sessions_do_not_need_features() -> None:
 
 
 async def test_manifests_describe_the_title_and_outlive_the_catalogue() -> None:
-    """HLS and DASH both say what the catalogue's title is; a title seen once is remembered."""
+    """HLS and DASH both say what the catalogue's title is, while it is away as last described."""
     async with local_fleet("manifest", "catalogue", absent=["cdn"]) as fleet:
         client = fleet.client("manifest")
         path = f"/v1/titles/{EUROPEAN.id}/manifest?device=phone&format="
@@ -165,7 +165,9 @@ async def test_manifests_describe_the_title_and_outlive_the_catalogue() -> None:
         _lose(fleet.services["manifest"], "catalogue")
         assert (await client.get(f"{path}hls")).json() == told
         other = LIBRARY.candidates(region="na", rating="all", limit=1)[0].id
-        assert await _refused(fleet, "manifest", "GET", f"/v1/titles/{other}/manifest") == 503
+        shipped = (await client.get(f"/v1/titles/{other}/manifest?format=hls")).json()
+        assert m3u8.loads(shipped["text"]).playlists
+        assert await _refused(fleet, "manifest", "GET", "/v1/titles/zzz/manifest") == 503
 
 
 async def test_a_licence_is_refused_for_cause_and_never_guessed() -> None:

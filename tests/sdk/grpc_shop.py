@@ -1,7 +1,7 @@
 """A gRPC service of plain bytes with a method of every kind, and what it was told."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from typing import Any
@@ -9,7 +9,11 @@ from typing import Any
 import grpc
 from tests.sdk.fleet import PATIENCE_S
 
+from breakwater.sdk import CommandConfig, Service
+from breakwater.sdk.grpc import guarded_channel
+
 SERVICE = "shop.Prices"
+PATIENT = CommandConfig(timeout_s=PATIENCE_S)
 
 
 class Shop:
@@ -101,3 +105,31 @@ def open_shop(shop: Shop, *interceptors: Any) -> Iterator[str]:
         finally:
             shop.release.set()
             server.stop(None).wait(PATIENCE_S)
+
+
+def method(channel: Any, name: str) -> Any:
+    """The callable of a method of the shop."""
+    kinds = {
+        "Get": channel.unary_unary,
+        "Watch": channel.unary_stream,
+        "Put": channel.stream_unary,
+        "Chat": channel.stream_stream,
+    }
+    return kinds[name](f"/{SERVICE}/{name}")
+
+
+@contextmanager
+def guarded_channels(gateway: Service) -> Iterator[Callable[..., Any]]:
+    """Makes channels guarded as calls to `prices`, closed at the end."""
+    channels: list[Any] = []
+
+    def make(address: str, config: CommandConfig = PATIENT, **options: Any) -> Any:
+        channel = guarded_channel(
+            gateway, grpc.insecure_channel(address), "prices", config, **options
+        )
+        channels.append(channel)
+        return channel
+
+    yield make
+    for channel in channels:
+        channel.close()

@@ -1,14 +1,24 @@
 """What the tests of all adapters ask of a guard, and the fault rules they hand out."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from tests.sdk.fleet import PATIENCE_S
 
 from breakwater.model import SystemClock
 from breakwater.sdk import Service
 from breakwater.sdk.faults import RuleBook
 from breakwater.sdk.guard import Command
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Let other threads run until it holds; for counts, which tell nobody when they change."""
+    ends_s, pause = SystemClock().monotonic_s() + PATIENCE_S, threading.Event()
+    while not holds():
+        assert SystemClock().monotonic_s() < ends_s, "it never came to hold"
+        pause.wait(0.001)
 
 
 def permits_out(command: Command) -> int:

@@ -13,7 +13,7 @@ from tests.sdk.fleet import Platform, instance
 
 from breakwater.model import Instance
 from breakwater.sdk import Service
-from breakwater.sdk.discovery import Lease, RegistryView, Resolver
+from breakwater.sdk.discovery import Lease, RegistryView, Resolver, is_service_name
 from breakwater.sdk.discovery.resolver import AVOID_S
 from breakwater.sdk.discovery.view import GRACE_S
 from breakwater.sdk.settings import Address, ServiceSettings
@@ -350,3 +350,26 @@ def test_the_rest_of_a_platform_that_hangs_up_in_the_middle(
         assert view.wait_first(10.0)
         view.stop()
         assert "99 bytes are missing" in view.stats().poll.last_failure
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "port", "is_name"),
+    [
+        ("http", "prices", None, True),
+        ("https", "prices", None, False),
+        ("http", "prices", 8101, False),
+        ("http", "prices.example", None, False),
+        ("http", "::1", None, False),
+        ("http", "[::1]", None, False),
+        ("http", "", None, False),
+        ("http", None, None, False),
+    ],
+)
+def test_a_bare_host_name_is_a_service(
+    scheme: str,
+    host: str | None,
+    port: int | None,
+    is_name: bool,  # noqa: FBT001 - drawn by pytest
+) -> None:
+    """Whatever has a port, a dot or an address in it is left to the network."""
+    assert is_service_name(scheme, host, port) is is_name

@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 from tests.sdk.fleet import PATIENCE_S, MeterListener
-from tests.sdk.grpc_shop import SERVICE, Shop, open_shop
+from tests.sdk.grpc_shop import PATIENT, SERVICE, Shop, method, open_shop
 from tests.sdk.guarding import break_at, failures, permits_out
 
 from breakwater.sdk import (
@@ -27,7 +27,6 @@ from breakwater.sdk.grpc_aio import client_interceptors, server_interceptor
 from breakwater.sdk.guard import Command
 
 pytestmark = pytest.mark.anyio
-PATIENT = CommandConfig(timeout_s=PATIENCE_S)
 Channels = Callable[..., Any]
 
 
@@ -64,17 +63,6 @@ async def channel_of(gateway: Service) -> AsyncIterator[Channels]:
     yield make
     for channel in channels:
         await channel.close()
-
-
-def method(channel: Any, name: str) -> Any:
-    """The callable of a method of the shop."""
-    kinds = {
-        "Get": channel.unary_unary,
-        "Watch": channel.unary_stream,
-        "Put": channel.stream_unary,
-        "Chat": channel.stream_stream,
-    }
-    return kinds[name](f"/{SERVICE}/{name}")
 
 
 async def each(*requests: bytes) -> AsyncIterator[bytes]:

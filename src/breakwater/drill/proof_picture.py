@@ -24,50 +24,15 @@ def proof_svg(proof: Proof, *, width: int = 960, height: int = 380) -> str:
     """
     run = proof.kept
     times_ms = run.curve.start_ms + np.arange(1, len(run.curve.sps) + 1, dtype=np.int64) * 1000
-    starts = [
-        PlotLine(
-            label=f"stream starts/s, with fallbacks ({run.holding.starts_percent:.1f} %)",
-            values=_smooth(run.curve.sps),
-            colour=_GOOD,
-            width=2.5,
-            is_stepped=False,
-        )
-    ]
-    if proof.bare is not None:
-        starts.append(
-            PlotLine(
-                label=f"without ({proof.bare.holding.starts_percent:.1f} %)",
-                values=_fitted(_smooth(proof.bare.curve.sps), len(times_ms)),
-                colour=_BAD,
-                width=2.5,
-                dash="6 4",
-                is_stepped=False,
-            )
-        )
-    guards = [
-        PlotLine(
-            label=f"calls to {proof.target} answered by a fallback/s",
-            values=np.asarray(run.curve.fallbacks, dtype=np.float64),
-            colour=_ANSWERED,
-            style="area",
-            opacity=0.18,
-        ),
-        PlotLine(
-            label="refused by an open breaker/s",
-            values=np.asarray(run.curve.short_circuited, dtype=np.float64),
-            colour=_REFUSED,
-            width=1.2,
-        ),
-    ]
     most = max((*run.curve.fallbacks, *run.curve.short_circuited, 1.0))
     return plot_svg(
         Plot(
             times_ms=times_ms,
             step_ms=1000,
             axes=[
-                PlotAxis(lines=starts, label="stream starts/s", low=0.0, colour=_GOOD),
+                PlotAxis(lines=_starts(proof), label="stream starts/s", low=0.0, colour=_GOOD),
                 PlotAxis(
-                    lines=guards,
+                    lines=_guarded(proof),
                     label="guarded calls/s",
                     low=0.0,
                     reach=(_HEADROOM * most,),
@@ -84,6 +49,50 @@ def proof_svg(proof: Proof, *, width: int = 960, height: int = 380) -> str:
             footer=f"stream starts are means of {_SMOOTH_S} s; shares are of the people who came",
         )
     )
+
+
+def _starts(proof: Proof) -> list[PlotLine]:
+    run = proof.kept
+    starts = [
+        PlotLine(
+            label=f"stream starts/s, with fallbacks ({run.holding.starts_percent:.1f} %)",
+            values=_smooth(run.curve.sps),
+            colour=_GOOD,
+            width=2.5,
+            is_stepped=False,
+        )
+    ]
+    if proof.bare is not None:
+        starts.append(
+            PlotLine(
+                label=f"without ({proof.bare.holding.starts_percent:.1f} %)",
+                values=_fitted(_smooth(proof.bare.curve.sps), len(run.curve.sps)),
+                colour=_BAD,
+                width=2.5,
+                dash="6 4",
+                is_stepped=False,
+            )
+        )
+    return starts
+
+
+def _guarded(proof: Proof) -> list[PlotLine]:
+    run = proof.kept
+    return [
+        PlotLine(
+            label=f"calls to {proof.target} answered by a fallback/s",
+            values=np.asarray(run.curve.fallbacks, dtype=np.float64),
+            colour=_ANSWERED,
+            style="area",
+            opacity=0.18,
+        ),
+        PlotLine(
+            label="refused by an open breaker/s",
+            values=np.asarray(run.curve.short_circuited, dtype=np.float64),
+            colour=_REFUSED,
+            width=1.2,
+        ),
+    ]
 
 
 def _said(proof: Proof) -> str:

@@ -1,18 +1,20 @@
 """Which processes make the fleet: names, zones, ports and environment, as specs to be started."""
 
+import os
 import socket
 import sys
-from contextlib import ExitStack
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-from breakwater.model import InvalidInputError, ProcessSpec
+from breakwater.model import InvalidInputError, ProcessSpec, UnavailableError
 
 ZONES: Final = ("a", "b")
 HOST: Final = "127.0.0.1"
 FIRST_PORT: Final = 8100
+_QUIET_PORTS: Final = range(10_000, 32_000)
+_PORTS_APART: Final = 64
 _PER_ZONE: Final = {
     "account": 1,
     "catalogue": 1,
@@ -115,14 +117,23 @@ def _ports(base_port: int, count: int) -> list[int]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago; all are held at once so that none is given twice."""
-    with ExitStack() as held:
-        ports = []
-        for _ in range(count):
-            probe = held.enter_context(socket.socket())
-            probe.bind((HOST, 0))
-            ports.append(int(probe.getsockname()[1]))
-        return ports
+    """Ports that were free a moment ago, and that nobody is likely to take in the next.
+
+    Below those that the system gives to outgoing connections, and in another place for each
+    process, so that two fleets which start at the same time do not meet.
+    """
+    first = os.getpid() * _PORTS_APART % len(_QUIET_PORTS)
+    ports: list[int] = []
+    for port in (*_QUIET_PORTS[first:], *_QUIET_PORTS[:first]):
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:  # in use
+                continue
+        ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise UnavailableError(f"{count} free ports are needed, {len(ports)} are there on {HOST}")
 
 
 def _check_url(name: str, url: str, scheme: str) -> None:

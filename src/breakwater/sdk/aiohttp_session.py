@@ -31,6 +31,7 @@ from yarl import URL
 from breakwater.model import Status
 from breakwater.sdk.aiohttp import classify
 from breakwater.sdk.attempt import Attempt
+from breakwater.sdk.discovery import is_service_name
 from breakwater.sdk.errors import (
     AttemptTimedOutError,
     CallError,
@@ -153,7 +154,7 @@ class GuardedMiddleware:
     def _resolve(self, request: aiohttp.ClientRequest, asked: URL, attempt: Attempt) -> None:
         """Where a service's name in the URL leads to; other hosts are left to the network."""
         host = asked.host or ""
-        is_name = asked.scheme == "http" and asked.explicit_port is None and "." not in host
+        is_name = is_service_name(asked.scheme, host, asked.explicit_port)
         if not is_name or not self._options.get("resolve", True):
             return
         target = self._runtime.resolver.pick(host, attempt.tried)

@@ -32,6 +32,7 @@ from breakwater.sdk.errors import (
     DeadlineExceededError,
 )
 from breakwater.sdk.faults.rules import header_of
+from breakwater.sdk.grpc_limits import DEFAULT, STREAM_S, shortest_s, told_s
 from breakwater.sdk.grpc_status import (
     classify,
     code_of_http,
@@ -48,10 +49,6 @@ from breakwater.sdk.outcomes import translated
 if TYPE_CHECKING:
     from breakwater.sdk.grpc_server import ServerInterceptor
     from breakwater.sdk.service import Service
-
-DEFAULT: Final = CommandConfig(timeout_s=1.0)
-STREAM_S: Final = 86_400.0
-"""A stream without a limit of its own is given a day."""
 
 
 class _Over(grpc.Call, grpc.Future):  # type: ignore[misc] # untyped
@@ -269,11 +266,10 @@ class ClientInterceptor(
             made.append(call)
             return call
 
-        limits = (details.timeout, self.outbound.command.config.timeout_s)
         answer = self._called(
             details,
             attempt,
-            timeout_s=min((s for s in limits if s is not None), default=None),
+            timeout_s=shortest_s(details.timeout, self.outbound.command.config.timeout_s),
             may_retry=may_retry,
         )
         return answer if any(answer is one for one in made) else _Answer(answer)
@@ -317,13 +313,10 @@ class ClientInterceptor(
 
     def _told(self, details: Any, one: Attempt) -> _Details:
         """The details of one attempt: the context as metadata, and the time that is left."""
-        left_s = one.left_s()
-        limits = [s for s in (details.timeout, left_s) if s is not None]
-        timeout_s = min(limits, default=None)
         context = self.outbound.headers(None)
         return _Details(
             details.method,
-            None if timeout_s is None or timeout_s > STREAM_S / 2 else timeout_s,
+            told_s(details.timeout, one.left_s()),
             (*(details.metadata or ()), *context.items()),
             details.credentials,
             getattr(details, "wait_for_ready", None),

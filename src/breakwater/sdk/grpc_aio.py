@@ -31,6 +31,7 @@ from breakwater.sdk.errors import (
     DeadlineExceededError,
 )
 from breakwater.sdk.faults.rules import header_of
+from breakwater.sdk.grpc_limits import DEFAULT, STREAM_S, shortest_s, told_s
 from breakwater.sdk.grpc_status import (
     classify,
     code_of_http,
@@ -50,9 +51,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DEFAULT: Final = CommandConfig(timeout_s=1.0)
-STREAM_S: Final = 86_400.0
-"""A stream without a limit of its own is given a day."""
 _NONE: Final = grpc.aio.Metadata()
 
 
@@ -199,8 +197,7 @@ class _Calls:
             await call
             return call
 
-        limits = (details.timeout, self.outbound.command.config.timeout_s)
-        limit_s = min((s for s in limits if s is not None), default=None)
+        limit_s = shortest_s(details.timeout, self.outbound.command.config.timeout_s)
         return await self._called(details, attempt, timeout_s=limit_s, may_retry=True)
 
     async def held(self, continuation: Any, details: Any, request: Any) -> Any:
@@ -237,12 +234,10 @@ class _Calls:
 
     def _told(self, details: Any, one: Attempt) -> Any:
         """The details of one attempt: the context as metadata, and the time that is left."""
-        limits = [s for s in (details.timeout, one.left_s()) if s is not None]
-        timeout_s = min(limits, default=None)
         context = self.outbound.headers(None)
         return grpc.aio.ClientCallDetails(
             method=details.method,
-            timeout=None if timeout_s is None or timeout_s > STREAM_S / 2 else timeout_s,
+            timeout=told_s(details.timeout, one.left_s()),
             metadata=grpc.aio.Metadata(*(details.metadata or ()), *context.items()),
             credentials=details.credentials,
             wait_for_ready=details.wait_for_ready,

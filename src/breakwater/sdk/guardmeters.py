@@ -146,6 +146,8 @@ class _CommandMeters:
         if stats.breaker is not None:
             self._levels.set("guard.breaker.state", STATES[stats.breaker.state], now_s)
             self._totals.count("guard.breaker.opened", self._tags, stats.breaker.opened)
+            spared = stats.breaker.shadow_refused
+            self._totals.count("guard.breaker.spared", self._tags, spared)
 
     def _report_retries(self, stats: CommandStats, now_s: float) -> None:
         retries = self.command.parts.retries

@@ -25,6 +25,7 @@ except ModuleNotFoundError as error:
 
 from breakwater.model import Status
 from breakwater.sdk.attempt import Attempt
+from breakwater.sdk.discovery import is_service_name
 from breakwater.sdk.errors import (
     AttemptTimedOutError,
     CallError,
@@ -159,7 +160,8 @@ class _Guarding:
 
     def _resolved(self, url: httpx.URL, attempt: Attempt) -> httpx.URL:
         """Where a service's name in the URL leads to; other hosts are left to the network."""
-        if not self._options.get("resolve", True) or not _is_service_name(url):
+        is_name = is_service_name(url.scheme, url.host, url.port)
+        if not is_name or not self._options.get("resolve", True):
             return url
         target = self._runtime.resolver.pick(url.host, attempt.tried)
         if target is None:
@@ -330,10 +332,6 @@ class _AsyncHeldStream(httpx.AsyncByteStream):
     def __del__(self) -> None:
         """A response that nobody closed is one whose caller left."""
         self._attempt.drop()
-
-
-def _is_service_name(url: httpx.URL) -> bool:
-    return url.scheme == "http" and url.port is None and "." not in url.host and ":" not in url.host
 
 
 def _classify(error: BaseException) -> tuple[Status, str] | None:

@@ -31,6 +31,7 @@ from urllib3.util import parse_url
 
 from breakwater.model import Status
 from breakwater.sdk.attempt import Attempt
+from breakwater.sdk.discovery import is_service_name
 from breakwater.sdk.errors import (
     AttemptTimedOutError,
     CallError,
@@ -190,7 +191,7 @@ class GuardedAdapter(BaseAdapter):
         prepared = request.copy()
         prepared.headers.update(attempt.headers())
         url = parse_url(request.url or "")
-        is_name = url.scheme == "http" and url.port is None and "." not in (url.host or ".")
+        is_name = is_service_name(url.scheme, url.host, url.port)
         if is_name and self._options.get("resolve", True):
             target = self._runtime.resolver.pick(url.host or "", attempt.tried)
             if target is not None:

@@ -1,14 +1,12 @@
 """Collapsing: calls that come together are sent as one."""
 
 import asyncio
-import threading
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.sdk.guard.batching import Store, all_of, command, run
 
 from breakwater.sdk import CallFailedError, CallRefusedError, Criticality, DeadlineExceededError
 from breakwater.sdk import context as ctx
@@ -16,48 +14,13 @@ from breakwater.sdk.context import NESTED, CallContext
 from breakwater.sdk.guard import (
     BreakerConfig,
     CollapseConfig,
-    Command,
     CommandConfig,
     EventType,
     Guards,
     request_scope,
 )
 from breakwater.sdk.guard.sharing.collapse import Tally, merged
-from breakwater.testing import FakeClock, run_virtual
-
-
-def command(clock: FakeClock | None = None, **collapse: Any) -> Command:
-    """A command whose calls go in batches."""
-    guards = Guards(clock=clock, random=Random(1))
-    return guards.command("load", CommandConfig(collapse=CollapseConfig(**collapse)))
-
-
-class Store:
-    """An async batch function that doubles numbers, and remembers its batches."""
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.batches: list[list[int]] = []
-        self.seconds = seconds
-        self.cancelled = 0
-
-    async def load(self, numbers: list[int]) -> list[int]:
-        self.batches.append(numbers)
-        try:
-            await asyncio.sleep(self.seconds)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        return [2 * number for number in numbers]
-
-
-async def all_of(work: Sequence[Awaitable[Any]]) -> list[Any]:
-    """Results and errors in order."""
-    return list(await asyncio.gather(*work, return_exceptions=True))
-
-
-def run(clock: FakeClock, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """`main()` in virtual time."""
-    return run_virtual(main(), clock)
+from breakwater.testing import FakeClock
 
 
 def test_calls_within_the_wait_are_one_batch(clock: FakeClock) -> None:
@@ -305,50 +268,6 @@ def test_a_request_remembers_what_failed_and_not_who_left(clock: FakeClock) -> N
     assert asked == [[1], [2], [2]]
 
 
-def test_a_thread_keeps_to_its_own_deadline() -> None:
-    """Who waits for another thread's batch gives up in time, and the batch goes on."""
-    goes_on, results = threading.Event(), []
-
-    def load_all(numbers: list[int]) -> list[int]:
-        assert goes_on.wait(10)
-        return numbers
-
-    load = command(wait_s=30.0, max_batch=2).collapse(load_all)
-    first = threading.Thread(target=lambda: results.append(load(1)))
-    first.start()
-    while load.stats().open == 0:
-        pass
-    try:
-        with ctx.deadline(-1.0), pytest.raises(DeadlineExceededError):
-            load(3)
-        with ctx.deadline(0.05), pytest.raises(DeadlineExceededError):
-            load(2)
-    finally:
-        goes_on.set()
-        if load.stats().open:  # the deadline was over before the call could join
-            load(4)
-        first.join(10)
-    assert results == [1]
-
-
-def test_threads_of_a_request_ask_once() -> None:
-    """Sync calls too, errors included."""
-    made = Guards().command("load", CommandConfig(request_cache=True, breaker=None))
-    batches = []
-
-    def load_all(numbers: list[int]) -> list[float]:
-        batches.append(numbers)
-        return [1 / number for number in numbers]
-
-    load = made.collapse(load_all)
-    with request_scope():
-        assert [load(2), load(2)] == [0.5, 0.5]
-        for _ in range(2):
-            with pytest.raises(ZeroDivisionError):
-                load(0)
-    assert batches == [[2], [0]]
-
-
 def test_everybody_keeps_to_his_own_deadline(clock: FakeClock) -> None:
     """The impatient fails in time, the batch goes on for the patient, no later than he waits."""
     store, seen = Store(seconds=1.0), []
@@ -412,66 +331,6 @@ def test_a_refused_batch_is_refused_to_all(clock: FakeClock) -> None:
         assert all(isinstance(error, CallRefusedError) for error in errors)
 
     run(clock, main)
-
-
-def test_threads_share_a_batch() -> None:
-    """Sync calls of many threads go in one batch, sent by the first of them."""
-    batches: list[list[int]] = []
-
-    def load_all(numbers: list[int]) -> list[int]:
-        batches.append(numbers)
-        return [2 * number for number in numbers]
-
-    load = command(wait_s=30.0, max_batch=8).collapse(load_all)
-    results: dict[int, int] = {}
-
-    def ask(number: int) -> None:
-        results[number] = load(number)
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert results == {number: 2 * number for number in range(8)}
-    assert len(batches) == 1
-
-
-def test_a_thread_alone_waits_and_goes(clock: FakeClock) -> None:
-    """A batch of one is sent at the end of the wait; errors are raised as they are."""
-
-    def load_all(numbers: list[int]) -> list[int]:
-        return [1 // number for number in numbers]
-
-    load = command(wait_s=0.0).collapse(load_all)
-    assert load(1) == 1
-    with pytest.raises(ZeroDivisionError):
-        load(0)
-    assert load.stats().batches == 2
-
-
-def test_an_interrupted_thread_lets_the_others_know() -> None:
-    """When the thread that sends is interrupted those who wait get an error, not silence."""
-    entered, ended = threading.Event(), []
-
-    def load_all(numbers: list[int]) -> list[int]:
-        raise KeyboardInterrupt
-
-    load = command(wait_s=30.0, max_batch=2).collapse(load_all)
-
-    def ask(number: int) -> None:
-        entered.set()
-        try:
-            load(number)
-        except BaseException as error:  # noqa: BLE001 - handed to the test
-            ended.append(type(error))
-
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert sorted(kind.__name__ for kind in ended) == ["CallFailedError", "KeyboardInterrupt"]
 
 
 def test_batch_sizes_are_counted() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.sdk.guarding import wait_until
 
 from breakwater.sdk import DeadlineExceededError
 from breakwater.sdk.context import CallContext, bind, unbind
@@ -189,8 +190,7 @@ def test_threads_share_one_call() -> None:
         barrier.wait(10)
         entered = front.enter("k", 0.0)
         if isinstance(entered, Lead):
-            while front.stats().followed < 15:
-                pass
+            wait_until(lambda: front.stats().followed >= 15)
             made.append(1)
             front.done(entered, "answer", 0.0)
             answers.append("answer")

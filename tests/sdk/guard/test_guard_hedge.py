@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.sdk.guarding import wait_until
 
 from breakwater.sdk import CallRefusedError
 from breakwater.sdk.guard import BulkheadConfig, Command, CommandConfig, Guards, HedgeConfig
@@ -397,8 +398,7 @@ def test_a_sync_copy_without_a_free_thread_is_not_waited_for() -> None:
     assert threads is not None
 
     def dependency() -> str:
-        while threads.refused == 0:
-            pass
+        wait_until(lambda: threads.refused > 0)
         return "first"
 
     assert made.call_sync(dependency) == "first"

@@ -186,6 +186,9 @@ def test_thread_isolation_lets_the_caller_walk_away() -> None:
     with pytest.raises(CallRefusedError) as refusal:
         command.call_sync(lambda: 1)
     assert refusal.value.reason == "pool_full"
+    calls = command.stats().calls
+    assert (calls["timeout"], calls["thread_pool_rejected"]) == (1, 1)
+    assert calls["semaphore_rejected"] == 0
     go.set()
 
 

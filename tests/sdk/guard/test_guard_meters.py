@@ -296,6 +296,21 @@ def test_levels_are_told_when_they_change_and_again_before_they_end(
     assert all(line.startswith("g,15:") for line in board.lines if "guard.limit" in line)
 
 
+def test_a_breaker_on_trial_tells_what_it_would_refuse(
+    guards: Guards, board: Board, tick: Callable[[], None]
+) -> None:
+    """With nothing enforced all calls go through, and those it would have refused are counted."""
+    breaker = BreakerConfig(minimum_calls=2, enforcing_percent=0.0)
+    command = guards.command("rank", CommandConfig(breaker=breaker))
+    for _ in range(5):
+        with pytest.raises(BackendError):
+            command.call_sync(fail)
+    tick()
+    assert board.last("guard.breaker.state") == 1.0
+    assert board.total("c:guard.breaker.spared") == 3.0
+    assert board.total("c:guard.rejected", "reason=breaker") == 0.0
+
+
 def test_the_age_of_stale_answers_is_told(
     clock: FakeClock, guards: Guards, board: Board, tick: Callable[[], None]
 ) -> None:
@@ -313,6 +328,8 @@ def test_the_age_of_stale_answers_is_told(
     assert command.call_sync(answer) == 7
     tick()
     assert board.last("m:guard.stale.age") == 30.0
+    assert board.total("c:guard.calls", "outcome=fallback_stale") == 1
+    assert board.total("c:guard.calls", "outcome=fallback_success") == 1
     lines = len(board.sums("guard.stale.age"))
     tick()
     assert len(board.sums("guard.stale.age")) == lines

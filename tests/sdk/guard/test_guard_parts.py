@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from tests.sdk.guarding import wait_until
 
 from breakwater.model import Status
 from breakwater.sdk import CallFailedError, CallRefusedError, DeadlineExceededError
@@ -236,6 +237,20 @@ def test_the_last_good_answer_stands_in(bench: Bench) -> None:
     bench.clock.advance(60.0)
     with pytest.raises(OSError, match="down"):
         command.call_sync(dependency, 1)
+    assert command.stats().calls["fallback_stale"] == 1
+
+
+def test_only_the_last_good_answer_is_stale(bench: Bench) -> None:
+    """A fallback function that answers is a fallback, and no old answer."""
+    config = CommandConfig(stale=StaleConfig(max_stale_s=60.0), breaker=None)
+    command = bench.command(config, fallback=lambda _: "made up")
+    dependency = Dependency("good", OSError("down"))
+    command.call_sync(dependency, 1)
+    assert [command.call_sync(dependency, number) for number in (1, 2, 1)] == [
+        "good", "made up", "good",
+    ]  # fmt: skip
+    calls = command.stats().calls
+    assert (calls["fallback_success"], calls["fallback_stale"]) == (3, 2)
 
 
 def test_a_bad_request_gets_no_stale_answer(bench: Bench) -> None:
@@ -331,8 +346,7 @@ def test_threads_fly_together() -> None:
 
     def load(number: int) -> str:
         calls.append(number)
-        while part.stats().followed < 7:
-            pass
+        wait_until(lambda: part.stats().followed >= 7)
         return "answer"
 
     guarded = command(load)

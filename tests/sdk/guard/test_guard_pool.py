@@ -4,6 +4,7 @@ import threading
 from contextvars import ContextVar
 
 import pytest
+from tests.sdk.guarding import wait_until
 
 from breakwater.sdk.context import CallContext
 from breakwater.sdk.errors import CallRefusedError
@@ -46,12 +47,7 @@ def in_background(workers: ThreadPool, work: Hang) -> threading.Thread:
 
 def until_completed(workers: ThreadPool, count: int) -> None:
     """Wait until so many calls ran to their end."""
-    settled = threading.Event()
-    for _ in range(2000):
-        if workers.stats().completed >= count:
-            return
-        settled.wait(0.005)
-    raise AssertionError(f"{workers.stats()} never completed {count}")
+    wait_until(lambda: workers.stats().completed >= count)
 
 
 def test_the_result_and_the_error_come_back() -> None:

@@ -1,7 +1,12 @@
 """What the parity tests share: a function that fails by plan, and a record of all that happens."""
+# mypy: disable-error-code="untyped-decorator"
+# Either library is the same `lib: Any` here, so what it decorates has no type.
 
 from collections.abc import Callable
 from typing import Any
+
+Scenario = Callable[[Any], Any]
+OOPS = ValueError("oops")
 
 
 class Plan:
@@ -32,3 +37,18 @@ def described(error: BaseException) -> tuple[str, ...]:
     cause = "" if error.__cause__ is None else repr(error.__cause__)
     message = str(error).split("0x")[0]
     return type(error).__name__, message, cause
+
+
+def trail(lib: Any, *steps: Any, **settings: Any) -> Any:
+    """One decorated call: its end, how often it was made, the waits, and the statistics."""
+    plan = Plan(*steps)
+    waits: list[float] = []
+
+    @lib.retry(sleep=waits.append, **settings)
+    def decorated() -> Any:
+        return plan()
+
+    end = outcome(decorated)
+    figures = {k: v for k, v in decorated.statistics.items() if k != "start_time"}
+    figures.pop("delay_since_first_attempt", None)
+    return end, plan.calls, [float(wait) for wait in waits], figures

@@ -6,7 +6,15 @@ stands in the way of a call. `Resolver` picks an instance: same zone first.
 """
 
 from breakwater.sdk.discovery.lease import Lease, LeaseStats
-from breakwater.sdk.discovery.resolver import Resolver, ResolverStats
+from breakwater.sdk.discovery.resolver import Resolver, ResolverStats, is_service_name
 from breakwater.sdk.discovery.view import RegistryView, ViewStats
 
-__all__ = ["Lease", "LeaseStats", "RegistryView", "Resolver", "ResolverStats", "ViewStats"]
+__all__ = [
+    "Lease",
+    "LeaseStats",
+    "RegistryView",
+    "Resolver",
+    "ResolverStats",
+    "ViewStats",
+    "is_service_name",
+]

@@ -27,6 +27,11 @@ class ResolverStats(msgspec.Struct, frozen=True, kw_only=True):
     avoided_now: int
 
 
+def is_service_name(scheme: str | None, host: str | None, port: int | None) -> bool:
+    """Whether a URL of these parts is about a service: plain http, a host without dots, no port."""
+    return scheme == "http" and port is None and bool(host) and not {".", ":"} & set(host or "")
+
+
 class Resolver:
     """Picks instances from the registry view, or from a list fixed for a service by `pin`."""
 

@@ -152,10 +152,6 @@ class Guards:
                 self._configured[command.name] = config
         self._bring_up_to_date(command, None if is_ours else config)
 
-    def configured(self, name: str) -> CommandConfig:
-        """What a command was made with or given last, before the overlay."""
-        return self._configured[name]
-
     def lay_over(self, overlay: Overlay | None, origin_of: OriginOf | None = None) -> None:
         """Let `overlay` decide what is in force, from now on and for commands still to be made.
 

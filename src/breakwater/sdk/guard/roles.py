@@ -1,4 +1,4 @@
-"""What the general road asks of the parts that are not gates: retry, hedge, caches, faults.
+"""What the general road asks of the parts that are not gates: hedge, caches, faults.
 
 Each is declared here by its user, the pipeline, in the two to five methods it needs. None waits,
 reads a clock or runs the user's code: time is passed in, and where a call has to wait the part
@@ -26,44 +26,6 @@ class Lead(msgspec.Struct):
     """This caller makes the call, for those who follow too; ended by `done` or `failed`."""
 
     key: Hashable
-
-
-class Retries(Protocol):
-    """Decides after a failed attempt whether there is another, and when."""
-
-    name: str
-
-    def began(self, call: CallInfo, now_s: float) -> None:
-        """A call (not an attempt) begins on the general road."""
-        ...
-
-    def after(
-        self,
-        call: CallInfo,
-        error: BaseException,
-        verdict: Verdict,
-        *,
-        now_s: float,
-        left_s: float | None,
-    ) -> float | None:
-        """Seconds to wait before attempt `call.attempt + 1`; None: the error stands.
-
-        Takes from the budget what the further attempt costs. left_s: until the total deadline.
-        A refusal by this process's own guard has verdict NOT_TRIED.
-        """
-        ...
-
-    def why_not(self, call: CallInfo) -> str:
-        """In a word, why there was no further attempt."""
-        ...
-
-    def ended(self, call: CallInfo, verdict: Verdict, now_s: float) -> None:
-        """The call ended with its attempt number `call.attempt`, in this way."""
-        ...
-
-    def record_successes(self, count: int) -> None:
-        """So many calls succeeded at the first attempt on the fast road, told in batches."""
-        ...
 
 
 class Threads(Protocol):

@@ -18,6 +18,3 @@ class Verdict(Enum):
     IGNORED = "ignored"
     CANCELLED = "cancelled"
     NOT_TRIED = "not_tried"
-
-
-SAYS_SOMETHING = frozenset((Verdict.SUCCESS, Verdict.FAILURE, Verdict.TIMEOUT))

@@ -239,6 +239,7 @@ class Journey:
         """The last good answer stands in."""
         self.stale_s = age_s
         self.from_fallback = True
+        self.parts.stale_answers += 1
         self.parts.stale_age_s = max(self.parts.stale_age_s, age_s)
         self.note(EventType.FALLBACK_SUCCESS)
         self.tell(Kind.FALLBACK, stale_s=age_s)

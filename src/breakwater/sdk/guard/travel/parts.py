@@ -68,6 +68,7 @@ class Parts:
         "refresh",
         "retries",
         "stale_age_s",
+        "stale_answers",
         "statistics",
         "tap",
         "workers",
@@ -86,6 +87,7 @@ class Parts:
         self.now_s = shared.now_s
         self.now_ms = shared.clock.now_ms
         self.past_deadline = 0
+        self.stale_answers = 0
         self.stale_age_s = 0.0  # of the oldest stale answer since a meter was last told
         self.tap: CallTap | None = None
         self.config = CommandConfig(breaker=None, bulkhead=None)

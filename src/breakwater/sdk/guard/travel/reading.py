@@ -15,8 +15,9 @@ class CommandStats(msgspec.Struct, frozen=True, kw_only=True):
     """Calls by event since start (names in lower case), and the state of the parts.
 
     Beside the nineteen event types calls holds `past_deadline`: calls not made because no time was
-    left. in_flight: calls under way now. parts: stats of the parts that are there besides breaker
-    and bulkhead, by role.
+    left, and `fallback_stale`: those of `fallback_success` that the last good answer was given to.
+    in_flight: calls under way now. parts: stats of the parts that are there besides breaker and
+    bulkhead, by role.
     """
 
     name: str
@@ -35,6 +36,7 @@ def stats_of(command: Whole) -> CommandStats:
     since_start = command.statistics.since_start(command.now_s())
     calls = {event.name.lower(): since_start[event] for event in EventType}
     calls["past_deadline"] = parts.past_deadline
+    calls["fallback_stale"] = parts.stale_answers
     breaker = None
     if parts.breaker is not None:
         breaker = parts.breaker.stats()
