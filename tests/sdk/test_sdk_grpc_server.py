@@ -84,7 +84,7 @@ def test_a_handler_works_in_the_callers_context(
     now_s = SystemClock().monotonic_s()
     for seen in shop.seen:
         assert seen.deadline_s is not None
-        assert now_s - 1.0 < seen.deadline_s <= now_s + 5.0
+        assert now_s - 1.0 < seen.deadline_s <= now_s + 5.1  # gRPC rounds timeouts up
         assert seen.trace is not None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from breakwater.model import Status, status_of_http
+from breakwater.sdk.admission import seated, seated_sync, with_shedding
 from breakwater.sdk.calls import ServerStats
 from breakwater.sdk.context import CallContext
 from breakwater.sdk.endpoints import RequestNames
@@ -20,8 +21,6 @@ from breakwater.sdk.faults import InjectedFaultError, inject
 from breakwater.sdk.faults.injection import inject_sync
 from breakwater.sdk.guard.gate import CallInfo, Ticket
 from breakwater.sdk.guard.limiting.shedding import Shedder, SheddingConfig, Waiting
-from breakwater.sdk.guard.travel.drivers import wait_async, wait_sync
-from breakwater.sdk.guard.travel.pipeline import WaitFor
 from breakwater.sdk.guard.verdict import Verdict
 from breakwater.sdk.reception import Reception
 from breakwater.sdk.runtime import Runtime
@@ -115,7 +114,7 @@ class Request:
         try:
             place = self._enter()
             if isinstance(place, Waiting):
-                place = self._wait_sync(place)
+                place = seated_sync(place, self._door.now_s)
         except CallRefusedError as refusal:
             return self._refused(503, refusal.reason, refusal.retry_after_s)
         if isinstance(place, Answer):
@@ -138,27 +137,13 @@ class Request:
         return door.shedder.enter(call, door.now_s())
 
     async def _wait(self, waiting: Waiting) -> Ticket:
-        import asyncio  # noqa: PLC0415 - a sync server never pays for it
-
-        now_s, loop = self._door.now_s, asyncio.get_running_loop()
-        while True:
-            try:
-                await wait_async(WaitFor(waiting, waiting.until_s), now_s, loop)
-            except BaseException:  # the request was cancelled: leave the queue as it was
-                waiting.abandon(now_s())
-                self.end(Status.CANCELLED)
-                raise
-            seat = waiting.claim(now_s())
-            if seat is not None:
-                return seat
-
-    def _wait_sync(self, waiting: Waiting) -> Ticket:
-        now_s = self._door.now_s
-        while True:
-            wait_sync(WaitFor(waiting, waiting.until_s), now_s)
-            seat = waiting.claim(now_s())
-            if seat is not None:
-                return seat
+        try:
+            return await seated(waiting, self._door.now_s)
+        except CallRefusedError:
+            raise
+        except BaseException:
+            self.end(Status.CANCELLED)
+            raise
 
     def _begin(self, seat: Ticket | None) -> None:
         self._seat = seat
@@ -259,12 +244,5 @@ class Door:
 
     def stats(self) -> ServerStats:
         """Counts since start."""
-        shedding = None if self.shedder is None else self.shedder.stats(self.now_s())
-        return msgspec.structs.replace(
-            self.reception.stats(),
-            naming_failures=self.names.failures,
-            rejected=0 if shedding is None else sum(shedding.refused.values()),
-            limit=None if shedding is None else shedding.limit,
-            waiting=0 if shedding is None else shedding.waiting,
-            shed={} if shedding is None else shedding.refused,
-        )
+        stats = with_shedding(self.reception.stats(), self.shedder, self.now_s())
+        return msgspec.structs.replace(stats, naming_failures=self.names.failures)

@@ -370,7 +370,9 @@ def server_interceptor(service: "Service", **options: Any) -> "ServerInterceptor
     """The interceptor for `grpc.server`; options as of `ServerInterceptor`."""
     from breakwater.sdk.grpc_server import ServerInterceptor  # noqa: PLC0415 - for servers only
 
-    return ServerInterceptor(service.runtime, **options)
+    made = ServerInterceptor(service.runtime, **options)
+    service.watch(made)
+    return made
 
 
 def _is_future(continuation: Any) -> bool:

@@ -313,7 +313,9 @@ def server_interceptor(service: "Service", **options: Any) -> "ServerInterceptor
         ServerInterceptor,
     )
 
-    return ServerInterceptor(service.runtime, **options)
+    made = ServerInterceptor(service.runtime, **options)
+    service.watch(made)
+    return made
 
 
 def _injected(_attempt: Attempt, status: int) -> Any:

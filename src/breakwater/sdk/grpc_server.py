@@ -1,9 +1,10 @@
 """The server side of gRPC, sync: one `ipc.server.call` for every call, however it ends.
 
 The caller's context comes from metadata and its deadline from gRPC itself; whatever the handler
-calls through the SDK keeps to both. Work whose deadline has passed is refused, inbound faults are
-suffered before the handler. A handler's thread cannot be interrupted: it may ask its context. How
-many calls are served at once is for `grpc.server(maximum_concurrent_rpcs=...)` to say.
+calls through the SDK keeps to both. Work whose deadline has passed is refused, and so is work for
+which there is no room; inbound faults are suffered before the handler. A handler's thread cannot be
+interrupted: it may ask its context. A call waits in the queue on a thread of the server's pool,
+which should have as many threads as limit and queue together.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,9 +17,12 @@ from breakwater.model import Status
 from breakwater.sdk.calls import ServerStats
 from breakwater.sdk.context import CURRENT, CallContext
 from breakwater.sdk.endpoints import Labels
+from breakwater.sdk.errors import CallRefusedError
 from breakwater.sdk.faults import InjectedFaultError, inject_sync
 from breakwater.sdk.faults.rules import header_of
+from breakwater.sdk.grpc_door import GrpcDoor, Place, push_back
 from breakwater.sdk.grpc_status import code_of_http, endpoint_of, status_of_code, text_pairs
+from breakwater.sdk.guard.limiting.shedding import SheddingConfig
 from breakwater.sdk.guard.sharing.scope import SCOPE, RequestScope
 from breakwater.sdk.propagation import MAX_DEADLINE_S
 from breakwater.sdk.reception import Reception, Visit
@@ -35,12 +39,20 @@ _MAKERS: Final = {
 class ServerInterceptor(grpc.ServerInterceptor):  # type: ignore[misc] # untyped
     """Records every call of a `grpc.server`; made by `server_interceptor`.
 
-    endpoint: names the endpoint of a method such as `/shop.Prices/Get`; of few values.
+    endpoint: names the endpoint of a method such as `/shop.Prices/Get`; of few values. shedding:
+    how much work is taken on, and whose first. max_concurrent: the same as a fixed limit without
+    a queue; give one of the two. What is refused ends with `UNAVAILABLE`. Raises SettingsError.
     """
 
-    def __init__(self, runtime: Runtime, *, endpoint: Callable[[str], str] = endpoint_of) -> None:
-        self._runtime = runtime
-        self._reception = Reception(runtime)
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        endpoint: Callable[[str], str] = endpoint_of,
+        shedding: SheddingConfig | None = None,
+        max_concurrent: int | None = None,
+    ) -> None:
+        self._door = GrpcDoor(runtime, shedding=shedding, max_concurrent=max_concurrent)
         self._endpoint = endpoint
         self._labels = Labels()
 
@@ -53,30 +65,33 @@ class ServerInterceptor(grpc.ServerInterceptor):  # type: ignore[misc] # untyped
         return rebuilt(handler, lambda behave: self._around(behave, handler, endpoint))
 
     def _around(self, behave: Callable[..., Any], handler: Any, endpoint: str) -> Any:
+        is_stream = bool(handler.request_streaming or handler.response_streaming)
+
         def serve(request: Any, context: Any) -> Any:
-            call = _Served(self._runtime, self._reception, endpoint, context)
-            return call.run(behave, request)
+            place = Place(self._door, is_stream=is_stream)
+            return _Served(self._door, place, endpoint, context).run(behave, request)
 
         def serve_stream(request: Any, context: Any) -> Iterator[Any]:
-            call = _Served(self._runtime, self._reception, endpoint, context)
-            return call.stream(behave, request)
+            place = Place(self._door, is_stream=is_stream)
+            return _Served(self._door, place, endpoint, context).stream(behave, request)
 
         return serve_stream if handler.response_streaming else serve
 
     def stats(self) -> ServerStats:
         """Counts since start."""
-        return self._reception.stats()
+        return self._door.stats()
 
 
 class _Served:
     """One call being served, in a context of its own whichever thread runs it."""
 
-    def __init__(self, runtime: Runtime, reception: Reception, endpoint: str, context: Any) -> None:
-        self._runtime = runtime
+    def __init__(self, door: GrpcDoor, place: Place, endpoint: str, context: Any) -> None:
+        self._runtime = door.runtime
+        self._place = place
         self._endpoint = endpoint
         self._context = context
         self._metadata = context.invocation_metadata()
-        self._visit: Visit = begin(reception, self._metadata, context.time_remaining())
+        self._visit: Visit = begin(door.reception, self._metadata, context.time_remaining())
         self._scope = RequestScope()
         self._within: Context = copy_context()
         self._within.run(_bind, self._visit.context, self._scope)
@@ -109,11 +124,17 @@ class _Served:
             self._end(has_failed=has_failed)
 
     def _suffer(self) -> None:
-        """Refuse what nobody waits for any more, and do what fault rules say."""
+        """Refuse what is too late or too much, and do what fault rules say."""
         visit, context = self._visit, self._context
         if visit.is_late:
             visit.end(self._endpoint, Status.TIMEOUT, "past_deadline")
             context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed")
+        try:
+            self._place.take_sync(visit, self._endpoint)
+        except CallRefusedError as refusal:
+            visit.end(self._endpoint, Status.UNAVAILABLE, refusal.reason)
+            context.set_trailing_metadata(push_back(refusal))
+            context.abort(grpc.StatusCode.UNAVAILABLE, refusal.reason)
         hits = visit.hits(self._endpoint, header_of(text_pairs(self._metadata)))
         if not hits:
             return
@@ -130,12 +151,14 @@ class _Served:
 
     def _end(self, *, has_failed: bool) -> None:
         self._scope.close()
+        has_left = not self._context.is_active()
         status, detail = ended(
             self._context.code(),
             has_failed=has_failed,
-            has_left=not self._context.is_active(),
+            has_left=has_left,
             left_s=self._visit.left_s(),
         )
+        self._place.leave(status, has_left=has_left)
         self._visit.end(self._endpoint, status, detail)
 
 

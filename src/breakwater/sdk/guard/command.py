@@ -53,6 +53,8 @@ class Command(Roads):
     Raises CallRefusedError and DeadlineExceededError for calls it does not let through and
     AttemptTimedOutError for those it ends, unless a fallback answers. A sync attempt cannot be
     interrupted: it finds the time left as its deadline, and coming late counts as a timeout.
+    TypeError, counted as a bad request, when a sync call gives a coroutine or an async one nothing
+    to await: no fallback hides that.
     Costs half a microsecond, two with a time limit; thread-safe.
     """
 

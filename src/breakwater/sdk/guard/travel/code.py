@@ -29,6 +29,14 @@ class CarriedStopError(Exception):
         self.error = error
 
 
+class UnawaitedError(TypeError):
+    """A function of the wrong kind was guarded: a mistake in the caller's code.
+
+    It counts as a bad request, which says nothing of the callee, and is for the caller at once:
+    no fallback, no retry.
+    """
+
+
 class Code(msgspec.Struct, frozen=True, kw_only=True):
     """See the arguments of `Command`, which have these names."""
 
@@ -52,6 +60,8 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
             return Verdict.CANCELLED
         if isinstance(error, AttemptTimedOutError):
             return Verdict.CANCELLED if error.was_cut_short else Verdict.TIMEOUT
+        if isinstance(error, UnawaitedError):
+            return Verdict.IGNORED
         judged = None if self.judge is None else self.judge(error)
         return self._by_rules(error) if judged is None else judged
 

@@ -16,12 +16,14 @@ deliberately not shared: a function call costs about as much as everything they 
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from types import CoroutineType
 from typing import Any, Final
 
 from breakwater.sdk.context import CURRENT
 from breakwater.sdk.errors import CallRefusedError
 from breakwater.sdk.guard.counting.statistics import SHUT_OUT
 from breakwater.sdk.guard.travel.lane import INF
+from breakwater.sdk.guard.travel.plain import not_awaited
 from breakwater.sdk.guard.travel.ports import Subject
 
 _current: Final = CURRENT.get
@@ -30,7 +32,9 @@ _unbind: Final = CURRENT.reset
 _SHUT_OUT: Final = SHUT_OUT
 
 
-def sync_road(command: Subject, fn: Callable[..., Any]) -> Callable[..., Any]:
+def sync_road(  # noqa: C901 - written out flat, see above
+    command: Subject, fn: Callable[..., Any]
+) -> Callable[..., Any]:
     """`fn` under the guard of `command`."""
     lane, statistics, bulkhead, now = (
         command.lane, command.statistics, command.bulkhead, command.now_s,
@@ -58,6 +62,8 @@ def sync_road(command: Subject, fn: Callable[..., Any]) -> Callable[..., Any]:
             bulkhead.low = free
         try:
             result = fn(*args, **kwargs)
+            if type(result) is CoroutineType:
+                raise not_awaited(result, fn, args)  # noqa: TRY301 - booked as an error of `fn`
         except BaseException as error:
             push(None)
             journey = command.failed_fast(error, permit, start_s, fn, args, kwargs)
@@ -160,6 +166,8 @@ def timed_sync_road(  # noqa: C901 - written out flat, see above
         token = _bind(lane.context_at(before, stop_s))
         try:
             result = fn(*args, **kwargs)
+            if type(result) is CoroutineType:
+                raise not_awaited(result, fn, args)  # noqa: TRY301 - booked as an error of `fn`
         except BaseException as error:
             _unbind(token)
             push(None)

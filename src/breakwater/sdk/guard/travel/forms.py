@@ -37,8 +37,3 @@ def fast_async(
     from breakwater.sdk.guard.travel.cancelling import timed_async_road  # noqa: PLC0415 - needs asyncio
 
     return timed_async_road(command, fn)
-
-
-def apply(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What `Command.call` guards: any function with any arguments."""
-    return fn(*args, **kwargs)

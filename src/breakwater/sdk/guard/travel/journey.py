@@ -14,7 +14,7 @@ from breakwater.sdk.errors import (
 from breakwater.sdk.guard.events import EventType, Kind
 from breakwater.sdk.guard.gate import CallInfo, Gate, Ticket
 from breakwater.sdk.guard.roles import Fault
-from breakwater.sdk.guard.travel.code import CarriedStopError, Fallback
+from breakwater.sdk.guard.travel.code import CarriedStopError, Fallback, UnawaitedError
 from breakwater.sdk.guard.travel.parts import Parts
 from breakwater.sdk.guard.verdict import Verdict
 
@@ -181,6 +181,8 @@ class Journey:
 
     def may_fall_back(self, error: Exception) -> bool:
         """Whether something may stand in for an answer that failed so."""
+        if isinstance(error, UnawaitedError):
+            return False
         falls_back = self.parts.code.falls_back
         if falls_back is not None:
             return falls_back(error)

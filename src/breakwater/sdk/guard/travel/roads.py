@@ -20,11 +20,12 @@ from breakwater.sdk.guard.travel.assembly import adapt, follow_rules, is_bare, i
 from breakwater.sdk.guard.travel.code import NO_CODE, CarriedStopError, Code
 from breakwater.sdk.guard.travel.drivers import AsyncDriver, SyncDriver
 from breakwater.sdk.guard.travel.fast import shut_out
-from breakwater.sdk.guard.travel.forms import apply, fast_async, fast_sync
+from breakwater.sdk.guard.travel.forms import fast_async, fast_sync
 from breakwater.sdk.guard.travel.journey import CallOptions, Journey
 from breakwater.sdk.guard.travel.lane import INF, Lane
 from breakwater.sdk.guard.travel.parts import Parts
 from breakwater.sdk.guard.travel.pipeline import travel
+from breakwater.sdk.guard.travel.plain import apply, apply_async, apply_sync
 from breakwater.sdk.guard.travel.shared import Shared
 from breakwater.sdk.guard.verdict import Verdict
 
@@ -108,7 +109,7 @@ class Roads:
         self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """As `detour_sync`."""
-        if fn is apply:
+        if fn is apply_async:
             fn, args, kwargs = args
         if self._may_go_fast():
             return await self.async_form()(fn, args, kwargs)
@@ -143,7 +144,7 @@ class Roads:
         form = self._forms[1]
         while form is None:
             is_timed = self.is_timed
-            form = fast_async(self, apply)
+            form = fast_async(self, apply_async)
             self._forms = (self._forms[0], form)
             if is_timed is not self.is_timed:  # as above
                 form, self._forms = None, _NO_FORMS
@@ -172,7 +173,7 @@ class Roads:
     ) -> Any:
         """The general road, from its beginning."""
         if not self.parts.config.enabled:
-            return fn(*args, **kwargs)
+            return apply_sync(fn, args, kwargs)
         return self.drive_sync(self.journey(args, kwargs), fn, args, kwargs)
 
     async def travel_async(
@@ -180,7 +181,7 @@ class Roads:
     ) -> Any:
         """The general road, from its beginning."""
         if not self.parts.config.enabled:
-            return await fn(*args, **kwargs)
+            return await apply_async(fn, args, kwargs)
         return await self.drive_async(self.journey(args, kwargs), fn, args, kwargs)
 
     def resume_sync(
@@ -203,7 +204,7 @@ class Roads:
         kwargs: dict[str, Any],
     ) -> Any:
         """The general road, from the failure of the first attempt on."""
-        if fn is apply:
+        if fn is apply_async:
             fn, args, kwargs = args
         return await self.drive_async(journey, fn, args, kwargs)
 
@@ -216,7 +217,7 @@ class Roads:
     ) -> Any:
         """The general road on this thread."""
         driver = SyncDriver(
-            lambda: fn(*args, **kwargs),
+            lambda: apply_sync(fn, args, kwargs),
             now_s=self.now_s,
             sleep=self._shared.sleep,
             workers=self.parts.workers,
@@ -231,7 +232,7 @@ class Roads:
         kwargs: dict[str, Any],
     ) -> Any:
         """The general road in this task."""
-        driver = AsyncDriver(lambda: fn(*args, **kwargs), now_s=self.now_s)
+        driver = AsyncDriver(lambda: apply_async(fn, args, kwargs), now_s=self.now_s)
         return await driver.drive(travel(journey))
 
     def journey(
@@ -268,7 +269,7 @@ class Roads:
         kwargs: dict[str, Any],
     ) -> Journey | None:
         """Book a first attempt that failed on a fast road; None: the error is for the caller."""
-        if fn is apply:
+        if fn is apply or fn is apply_async:
             _, args, kwargs = args
         parts = self.parts
         journey = self.journey(args, kwargs, start_s)
@@ -325,7 +326,7 @@ class Roads:
         was_cut_short: bool,
     ) -> None:
         """An answer that came after its time was up: used, and counted as a timeout."""
-        if fn is apply:
+        if fn is apply or fn is apply_async:
             _, args, kwargs = args
         journey = self.journey(args, kwargs, start_s)
         verdict = Verdict.CANCELLED if was_cut_short else Verdict.TIMEOUT
