@@ -151,16 +151,20 @@ def _short(text: str) -> str:
 def _taken(key: Key, value: object) -> Value:
     if key.may_be_none and (value is None or value == NONE):
         return None
-    try:
-        if key.part is None:
-            taken: Value = msgspec.convert(value, key.type)
-            return taken
+    if key.part is not None:
         if value == {}:
             return {}
-    except msgspec.ValidationError:
-        pass
+        raise _unusable(key, value)
+    try:
+        taken: Value = msgspec.convert(value, key.type)
+    except msgspec.ValidationError as error:
+        raise _unusable(key, value) from error
+    return taken
+
+
+def _unusable(key: Key, value: object) -> SettingsError:
     shown = NONE if value is None else repr(value)
-    raise SettingsError(f"{key.path} is {_short(shown)}, must be {key.allowed}")
+    return SettingsError(f"{key.path} is {_short(shown)}, must be {key.allowed}")
 
 
 def setting_of_text(path: str, text: str) -> Value:
