@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup demo drill prove test check bench bench-metrics bench-guard fuzz clean lock
+.PHONY: setup demo drill prove test check bench bench-metrics bench-guard bench-discovery fuzz clean lock
 setup: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
@@ -62,6 +62,9 @@ $(PEERS)/.installed: benchmarks/guard_peers.lock | setup
 bench-guard: setup
 	@$(MAKE) --no-print-directory $(PEERS)/.installed
 	$(BIN)/python -m benchmarks.guard --peers $(PEERS)/bin/python $(BENCH_FLAGS)
+
+bench-discovery: setup
+	$(BIN)/python -m benchmarks.discovery $(BENCH_FLAGS)
 
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

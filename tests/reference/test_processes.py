@@ -17,7 +17,7 @@ from tests.announcing import AnnouncingServer
 
 from breakwater.model import ProcessSpec, SystemClock
 from breakwater.reference import fleet_plan
-from breakwater.registry import Registry, RegistrySettings
+from breakwater.registry import Directory, RegistrySettings
 from breakwater.registry.http import routes
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -50,9 +50,9 @@ class Meters(asyncio.DatagramProtocol):
 class Platform:
     """As much of a platform as a service needs: a registry, no fault rules, a place for meters."""
 
-    def __init__(self, registry: Registry, meters: Meters, http: str, udp: str) -> None:
+    def __init__(self, directory: Directory, meters: Meters, http: str, udp: str) -> None:
         """Already listening."""
-        self.registry = registry
+        self.directory = directory
         self.meters = meters
         self.http = http
         self.udp = udp
@@ -60,10 +60,10 @@ class Platform:
 
 @asynccontextmanager
 async def _platform() -> AsyncIterator[Platform]:
-    registry = Registry(RegistrySettings(), SystemClock())
+    directory = Directory(RegistrySettings(), SystemClock())
     loop = asyncio.get_running_loop()
     transport, meters = await loop.create_datagram_endpoint(Meters, local_addr=("127.0.0.1", 0))
-    app = Starlette(routes=[*routes(registry), Route("/api/v1/faults/rules", _no_rules)])
+    app = Starlette(routes=[*routes(directory), Route("/api/v1/faults/rules", _no_rules)])
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1
     )
@@ -75,7 +75,7 @@ async def _platform() -> AsyncIterator[Platform]:
             await is_up.wait()
         port = server.servers[0].sockets[0].getsockname()[1]
         udp = transport.get_extra_info("sockname")[1]
-        yield Platform(registry, meters, f"http://127.0.0.1:{port}", f"udp://127.0.0.1:{udp}")
+        yield Platform(directory, meters, f"http://127.0.0.1:{port}", f"udp://127.0.0.1:{udp}")
         server.should_exit = True
     transport.close()
 
@@ -103,11 +103,11 @@ async def _running(specs: list[ProcessSpec]) -> AsyncIterator[list[asyncio.subpr
             await process.wait()
 
 
-async def _until_registered(registry: Registry, count: int) -> None:
+async def _until_registered(directory: Directory, count: int) -> None:
     with anyio.fail_after(60):
         revision = None
         while True:
-            view = await registry.wait_view(revision, 20.0)
+            view = await directory.native.wait_view(revision, 20.0)
             if len(view.instances) == count:
                 return
             revision = view.revision
@@ -120,7 +120,7 @@ async def test_people_watch_streams_on_real_processes_and_all_stop_when_told() -
         part = [s for s in plan if s.name.endswith(("-a-1", "player"))]
         assert len(part) == 14
         async with _running(part) as processes:
-            await _until_registered(platform.registry, len(part))
+            await _until_registered(platform.directory, len(part))
             await platform.meters.until("stream.starts", "result=success", "nf.app=gateway")
             for caller, callee, endpoint in (
                 ("player", "gateway", "heartbeat"),
@@ -138,4 +138,4 @@ async def test_people_watch_streams_on_real_processes_and_all_stop_when_told() -
             with anyio.fail_after(20):
                 codes = [await process.wait() for process in processes]
             assert set(codes) == {-signal.SIGTERM}
-            await _until_registered(platform.registry, 0)
+            await _until_registered(platform.directory, 0)

@@ -1,19 +1,20 @@
 """A service that uses py-eureka-client as its users do: run by the tests as a process of its own.
 
-Arguments: the server's URL, the lease's duration in seconds. It obeys the words on its input, one
-a line, and answers each with one line.
+Arguments: the servers' URLs, with commas between; the lease's duration in seconds. It obeys the
+words on its input, one a line, and answers each with one line.
 """
 
 import sys
+from urllib.error import URLError
 
 from py_eureka_client import eureka_client
 
 
 def main() -> None:
     """Register, beat, and do as told until told to stop."""
-    url, duration_s = sys.argv[1], int(sys.argv[2])
+    urls, duration_s = sys.argv[1].split(","), int(sys.argv[2])
     client = eureka_client.init(
-        eureka_server=f"{url}/eureka/",
+        eureka_server=",".join(f"{url}/eureka/" for url in urls),
         app_name="my-app",
         instance_host="127.0.0.1",
         instance_ip="127.0.0.1",
@@ -28,7 +29,7 @@ def main() -> None:
         word, _, what = line.strip().partition(" ")
         answer = "done"
         if word == "find":
-            answer = eureka_client.walk_nodes(what, "/x", walker=lambda found: found)
+            answer = found(what)
         elif word == "status":
             loop.run_until_complete(client.status_update(what))
         elif word == "free":
@@ -36,6 +37,14 @@ def main() -> None:
         else:
             eureka_client.stop()
         say(answer)
+
+
+def found(app: str) -> str:
+    """Where the client would send a request to an application."""
+    try:
+        return str(eureka_client.walk_nodes(app, "/x", walker=lambda url: url))
+    except URLError:
+        return "nobody"
 
 
 def say(line: str) -> None:

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from breakwater.model import SystemClock
-from breakwater.registry import Registry, RegistrySettings
+from breakwater.registry import Directory, RegistrySettings
 from breakwater.registry.http import routes
 
 DEADLINE_S = 20.0
@@ -22,9 +22,10 @@ DEADLINE_S = 20.0
 class Served:
     """One running server: its address, and every answered request in the order of the answers."""
 
-    def __init__(self, url: str, registry: Registry) -> None:
+    def __init__(self, url: str, directory: Directory) -> None:
         self.url = url
-        self.registry = registry
+        self.directory = directory
+        self.registry = directory.registry
         self.answered: queue.Queue[tuple[str, str, int]] = queue.Queue()
 
     def next_answer(self, method: str, path: str) -> int:
@@ -40,18 +41,18 @@ class Served:
 @contextmanager
 def served(settings: RegistrySettings | None = None) -> Iterator[Served]:
     """Serve a new registry, with its evictor, until the block ends."""
-    registry = Registry(settings or RegistrySettings(), SystemClock())
+    directory = Directory(settings or RegistrySettings(), SystemClock())
     listener = socket.create_server(("127.0.0.1", 0))
-    place = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", registry)
+    place = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", directory)
 
     @asynccontextmanager
     async def evicting(_app: Starlette) -> AsyncIterator[None]:
         async with anyio.create_task_group() as group:
-            group.start_soon(registry.run)
+            group.start_soon(directory.run)
             yield
             group.cancel_scope.cancel()
 
-    app = _Recording(Starlette(routes=routes(registry), lifespan=evicting), place.answered)
+    app = _Recording(Starlette(routes=routes(directory), lifespan=evicting), place.answered)
     config = uvicorn.Config(app, log_level="error", ws="none", loop="asyncio")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -17,10 +17,10 @@ from breakwater.registry import (
     InvalidInstanceError,
     Port,
 )
-from breakwater.registry.answers import JSON, XML
-from breakwater.registry.json_codec import JsonCodec
-from breakwater.registry.xml_codec import XmlCodec
-from breakwater.registry.xstream import element_name, map_key
+from breakwater.registry.eureka.forms import JSON, XML
+from breakwater.registry.spelling.json_codec import JsonCodec
+from breakwater.registry.spelling.xml_codec import XmlCodec
+from breakwater.registry.spelling.xstream import element_name, map_key
 
 CODECS = [pytest.param(JSON, id="json"), pytest.param(XML, id="xml")]
 

@@ -12,8 +12,13 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from tests.registry.instances import instance
 
-from breakwater.registry import InstanceStatus, Registry, RegistrySettings, UnknownInstanceError
-from breakwater.registry.http import routes
+from breakwater.registry import (
+    InstanceStatus,
+    Registry,
+    RegistrySettings,
+    UnknownInstanceError,
+)
+from breakwater.registry.eureka.endpoints import EurekaEndpoints
 from breakwater.testing import FakeClock
 
 Held = dict[tuple[str, str], str]
@@ -98,7 +103,7 @@ def test_a_client_that_lives_on_deltas_is_never_wrong(
     """However the registry changes, deltas alone bring a client to what the registry holds."""
     clock = FakeClock()
     registry = Registry(RegistrySettings(), clock)
-    with TestClient(Starlette(routes=routes(registry))) as http:
+    with TestClient(Starlette(routes=EurekaEndpoints(registry).routes())) as http:
         client = DeltaClient(http, speaks_json=speaks_json)
         for steps in rounds:
             for action, app, number in steps:
@@ -112,7 +117,7 @@ def test_a_client_that_comes_too_late_finds_out() -> None:
     """After more than the retention the code differs, and the client fetches everything."""
     clock = FakeClock()
     registry = Registry(RegistrySettings(), clock)
-    with TestClient(Starlette(routes=routes(registry))) as http:
+    with TestClient(Starlette(routes=EurekaEndpoints(registry).routes())) as http:
         client = DeltaClient(http, speaks_json=True)
         registry.register("A", instance("a-1", "A"))
         clock.advance(200)

@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 from tests.registry.instances import instance
 
 from breakwater.registry import InstanceStatus, Registry, RegistrySettings
-from breakwater.registry.answers import JSON, XML
-from breakwater.registry.http import routes
+from breakwater.registry.eureka.endpoints import EurekaEndpoints
+from breakwater.registry.eureka.forms import JSON, XML
 from breakwater.testing import FakeClock
 
 WANT_JSON = {"accept": "application/json"}
@@ -30,22 +30,15 @@ def body_of(**fields: object) -> dict[str, Any]:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    """A clock that stands still."""
-    return FakeClock()
-
-
-@pytest.fixture
 def registry(clock: FakeClock) -> Registry:
     """An empty registry that takes bodies of 4 KiB and three instances."""
-    settings = RegistrySettings(max_instances=3, max_body_bytes=4_096)
-    return Registry(settings, clock)
+    return Registry(RegistrySettings(max_instances=3, max_body_bytes=4_096), clock)
 
 
 @pytest.fixture
 def client(registry: Registry) -> Iterator[TestClient]:
     """A client of the registry, with nothing registered."""
-    with TestClient(Starlette(routes=routes(registry))) as client:
+    with TestClient(Starlette(routes=EurekaEndpoints(registry).routes())) as client:
         del client.headers["accept"]
         del client.headers["accept-encoding"]
         yield client

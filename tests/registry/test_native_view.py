@@ -12,33 +12,34 @@ from tests.registry.instances import instance
 from tests.registry.registry_server import DEADLINE_S, served
 
 from breakwater.model import InstanceView, SystemClock
-from breakwater.registry import Registry, RegistrySettings
+from breakwater.registry import Directory, RegistrySettings
 from breakwater.registry.http import routes
 
 PATH = "/api/v1/registry/instances"
 
 
 @pytest.fixture
-def registry() -> Registry:
-    """A registry with one instance each of two services."""
-    registry = Registry(RegistrySettings(max_waiters=0), SystemClock())
+def directory() -> Directory:
+    """A directory with one instance each of two services."""
+    directory = Directory(RegistrySettings(max_waiters=0), SystemClock())
+    registry = directory.registry
     registry.register("RANKER", instance(metadata={"zone": "a"}))
     registry.register("FEATURES", instance("features-a-1", "FEATURES"))
-    return registry
+    return directory
 
 
 @pytest.fixture
-def client(registry: Registry) -> Iterator[TestClient]:
+def client(directory: Directory) -> Iterator[TestClient]:
     """A client of that registry."""
-    with TestClient(Starlette(routes=routes(registry))) as client:
+    with TestClient(Starlette(routes=routes(directory))) as client:
         yield client
 
 
-def test_the_view_decodes_into_the_model(client: TestClient, registry: Registry) -> None:
+def test_the_view_decodes_into_the_model(client: TestClient, directory: Directory) -> None:
     """The answer is an InstanceView, at once without a revision and with another one."""
     for query in ("", "?revision=1&wait_s=20", "?wait_s=20"):
         view = msgspec.json.decode(client.get(PATH + query).content, type=InstanceView)
-        assert view == registry.view()
+        assert view == directory.view()
     assert client.get(PATH).json()["instances"][0] == {
         "service": "ranker",
         "instance_id": "ranker-a-1",
@@ -47,6 +48,8 @@ def test_the_view_decodes_into_the_model(client: TestClient, registry: Registry)
         "zone": "a",
         "status": "UP",
         "metadata": {"zone": "a"},
+        "health": "fresh",
+        "up_since_ms": directory.view().instances[0].up_since_ms,
     }
 
 
@@ -73,9 +76,9 @@ def test_bad_questions(client: TestClient, query: str, status: int, told: str) -
     assert told in answer.json()["message"]
 
 
-def test_too_many_waiters(client: TestClient, registry: Registry) -> None:
+def test_too_many_waiters(client: TestClient, directory: Directory) -> None:
     """Beyond the bound a long poll answers 503 and says what to do."""
-    answer = client.get(f"{PATH}?revision={registry.revision}&wait_s=1")
+    answer = client.get(f"{PATH}?revision={directory.native.revision}&wait_s=1")
     assert answer.status_code == 503
     assert "without wait_s" in answer.json()["message"]
 
@@ -86,7 +89,7 @@ def test_a_change_is_pushed() -> None:
         seen: list[InstanceView] = []
 
         def wait() -> None:
-            url = f"{place.url}{PATH}?revision={place.registry.revision}&wait_s=60"
+            url = f"{place.url}{PATH}?revision={place.directory.native.revision}&wait_s=60"
             with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
                 seen.append(msgspec.json.decode(answer.read(), type=InstanceView))
 

@@ -1,70 +1,22 @@
 """The Python client that people use, unmodified, in a process of its own, against a real server."""
 
-import subprocess
-import sys
-import threading
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 import pytest
+from benchmarks.registry_nodes import wait_until
+from tests.registry.classic_clients import python_client, running
 from tests.registry.instances import instance
 from tests.registry.registry_server import DEADLINE_S, Served, served
 
 from breakwater.model import InstanceView
 from breakwater.registry import InstanceInfo
-from breakwater.registry.answers import JSON
+from breakwater.registry.eureka.forms import JSON
 
-PROGRAM = Path(__file__).with_name("eureka_program.py")
 APP = "/eureka/apps/MY-APP"
 ONE = APP + "/127.0.0.1%3Amy-app%3A9099"
 
 pytestmark = pytest.mark.slow
-
-
-class Program:
-    """The running client."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.process = process
-
-    def answer(self) -> str:
-        """The next line it says, passing over what the client's own log prints."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("> "):
-                return line[2:].strip()
-        raise AssertionError("the client ended without an answer")
-
-    def tell(self, line: str) -> str:
-        """Give it a word and return its answer."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-
-@contextmanager
-def running(place: Served, duration_s: int = 30) -> Iterator[Program]:
-    """Start the client and wait until it is registered; leave no process behind."""
-    with subprocess.Popen(
-        [sys.executable, str(PROGRAM), place.url, str(duration_s)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        program = Program(process)
-        deadline = threading.Timer(3 * DEADLINE_S, process.kill)
-        deadline.start()
-        try:
-            assert program.answer() == "ready"
-            yield program
-        finally:
-            deadline.cancel()
-            process.kill()
 
 
 def held(place: Served) -> InstanceInfo:
@@ -85,7 +37,7 @@ def register_other(place: Served) -> None:
 
 def test_the_whole_life_of_a_client() -> None:
     """Register, heartbeat, discover by delta, override, register again, deregister."""
-    with served() as place, running(place) as program:
+    with served() as place, running(python_client(), [place.url]) as program:
         assert place.next_answer("POST", APP) == 204
         assert place.next_answer("GET", "/eureka/apps/") == 200
         assert held(place).status == "UP"
@@ -118,13 +70,14 @@ def test_the_whole_life_of_a_client() -> None:
 
 def test_a_killed_client_is_gone_when_its_lease_ends() -> None:
     """A client that dies without a word is dropped by the evictor, and waiters learn of it."""
-    with served() as place, running(place, duration_s=2) as program:
+    with served() as place, running(python_client(), [place.url], lease_s=2) as program:
         assert place.next_answer("PUT", ONE) == 200
         view = poll(place, revision=None)
         assert [one.service for one in view.instances] == ["my-app"]
         program.process.kill()
-        assert poll(place, revision=view.revision).instances == []
-        assert place.registry.stats().evictions == 1
+        while view.instances:  # first it is late, then known to be lost
+            view = poll(place, revision=view.revision)
+        wait_until(lambda: place.registry.stats().evictions == 1)
 
 
 def poll(place: Served, revision: int | None) -> InstanceView:

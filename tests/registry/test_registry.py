@@ -1,6 +1,5 @@
 """The registry's state, driven by a clock that moves only when told to."""
 
-import anyio
 import msgspec
 import pytest
 from hypothesis import given
@@ -19,19 +18,13 @@ from breakwater.registry import (
     RegistryFullError,
     RegistrySettings,
     StaleReplicaError,
-    TooManyWaitersError,
     UnknownInstanceError,
 )
+from breakwater.registry.holding.happenings import Origin
 from breakwater.testing import FakeClock
 
 APP = "RANKER"
 ONE = "ranker-a-1"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    """A clock that stands still."""
-    return FakeClock()
 
 
 @pytest.fixture
@@ -132,7 +125,7 @@ def test_a_newer_caller_must_register_again(registry: Registry) -> None:
 def test_an_older_replica_is_given_the_newer_copy(registry: Registry) -> None:
     """A peer that is behind learns the held description."""
     with pytest.raises(StaleReplicaError) as caught:
-        registry.renew(APP, ONE, last_dirty_ms=999, is_replication=True)
+        registry.renew(APP, ONE, last_dirty_ms=999, origin=Origin.PEER)
     assert caught.value.held.instance_id == ONE
 
 
@@ -287,131 +280,12 @@ def test_recent_changes_age_and_are_bounded(clock: FakeClock) -> None:
     assert registry.recent() == []
 
 
-def test_the_view_speaks_the_words_of_the_model(registry: Registry) -> None:
-    """The native view has service, address, zone, status and metadata of every instance."""
-    registry.register("B", instance("b-1", "B", vip_address="", metadata={"zone": "z"}))
-    view = registry.view()
-    assert [(one.service, one.host, one.port, one.zone) for one in view.instances] == [
-        ("ranker", "127.0.0.1", 9101, ""),
-        ("b", "127.0.0.1", 9101, "z"),
-    ]
-    assert registry.view() is view
-    assert [one.instance_id for one in registry.view("RANKER").instances] == [ONE]
-    assert registry.view("nobody").instances == []
-
-
 def test_a_revision_never_repeats_across_restarts(clock: FakeClock) -> None:
     """A registry that starts later starts with a higher revision than any earlier one reached."""
     first = Registry(RegistrySettings(), clock)
     first.register(APP, instance())
     clock.advance(1)
     assert Registry(RegistrySettings(), clock).revision > first.revision
-
-
-@pytest.mark.anyio
-async def test_waiting_ends_with_the_next_change(registry: Registry) -> None:
-    """A caller who knows the present revision is told as soon as it is no longer the present."""
-    seen: list[int] = []
-
-    async def wait() -> None:
-        seen.append((await registry.wait_view(registry.revision, 30)).revision)
-
-    with anyio.fail_after(10):
-        async with anyio.create_task_group() as group:
-            group.start_soon(wait)
-            group.start_soon(wait)
-            await anyio.wait_all_tasks_blocked()
-            assert registry.stats().waiters == 2
-            registry.cancel(APP, ONE)
-    assert seen == [registry.revision, registry.revision]
-    assert registry.stats().waiters == 0
-
-
-@pytest.mark.anyio
-async def test_another_revision_is_answered_at_once(registry: Registry) -> None:
-    """Whoever knows another revision, or none, does not wait; nor does who asks not to."""
-    with anyio.fail_after(10):
-        for revision in (None, 0, registry.revision - 1, registry.revision + 1):
-            assert (await registry.wait_view(revision, 3_600)).revision == registry.revision
-        await registry.wait_view(registry.revision, 0)
-
-
-@pytest.mark.anyio
-async def test_waiting_ends_by_itself(registry: Registry) -> None:
-    """Without a change the unchanged view comes after the time asked for."""
-    with anyio.fail_after(10):
-        view = await registry.wait_view(registry.revision, 0.001)
-    assert view.revision == registry.revision
-
-
-@pytest.mark.anyio
-async def test_closing_lets_everybody_go(registry: Registry) -> None:
-    """A server that stops answers whoever waits, and lets nobody wait any more."""
-    with anyio.fail_after(10):
-        async with anyio.create_task_group() as group:
-            group.start_soon(registry.wait_view, registry.revision, 3_600)
-            await anyio.wait_all_tasks_blocked()
-            registry.close()
-        await registry.wait_view(registry.revision, 3_600)
-
-
-@pytest.mark.anyio
-async def test_only_so_many_may_wait(clock: FakeClock) -> None:
-    """Beyond the bound a caller is told to ask without waiting."""
-    registry = Registry(RegistrySettings(max_waiters=1), clock)
-    async with anyio.create_task_group() as group:
-        group.start_soon(registry.wait_view, registry.revision, 3_600)
-        await anyio.wait_all_tasks_blocked()
-        with pytest.raises(TooManyWaitersError, match="without wait_s"):
-            await registry.wait_view(registry.revision, 3_600)
-        group.cancel_scope.cancel()
-    assert registry.stats().waiters == 0
-
-
-@pytest.mark.anyio
-async def test_the_evictor_runs_beside_the_server(clock: FakeClock) -> None:
-    """`run` drops lapsed leases by itself and wakes whoever waits for a change."""
-    registry = Registry(RegistrySettings(evict_interval_s=0.001), clock)
-    registry.register(APP, instance())
-    clock.advance(15)
-    with anyio.fail_after(10):
-        async with anyio.create_task_group() as group:
-            group.start_soon(registry.run)
-            view = await registry.wait_view(registry.revision, 60)
-            group.cancel_scope.cancel()
-    assert view.instances == []
-    assert registry.stats().evictions == 1
-
-
-class SleepyClock(FakeClock):
-    """A clock on which every look finds half a minute gone, as after a suspended machine."""
-
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self.looked_enough = anyio.Event()
-        self._looks_left = looks
-
-    def monotonic_s(self) -> float:
-        """Half a minute more than at the last look."""
-        self.advance(30)
-        self._looks_left -= 1
-        if self._looks_left == 0:
-            self.looked_enough.set()
-        return super().monotonic_s()
-
-
-@pytest.mark.anyio
-async def test_a_process_that_stood_still_holds_it_against_nobody() -> None:
-    """The evictor notices that it woke late and prolongs every lease by what it missed."""
-    clock = SleepyClock(looks=20)
-    registry = Registry(RegistrySettings(evict_interval_s=0.001), clock)
-    registry.register(APP, instance())
-    with anyio.fail_after(10):
-        async with anyio.create_task_group() as group:
-            group.start_soon(registry.run)
-            await clock.looked_enough.wait()
-            group.cancel_scope.cancel()
-    assert registry.stats().lost_time_s > 30
 
 
 STEPS = st.lists(
@@ -435,7 +309,7 @@ def test_revision_size_and_delta_agree(steps: list[tuple[str, int]]) -> None:
         assert after[0] >= before[0]
         if before[1] != after[1]:
             assert after[0] > before[0]
-        assert len(registry) == len(list(registry.infos())) == len(registry.view().instances)
+        assert len(registry) == len(list(registry.infos())) == len(list(registry.leases()))
         present = {info.instance_id for info in registry.infos()}
         for info in registry.recent():
             assert (info.action is not Action.DELETED) == (info.instance_id in present)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from breakwater.registry import InstanceStatus
-from breakwater.registry.statuses import effective_status
+from breakwater.registry.holding.statuses import effective_status
 
 UP, DOWN, STARTING, OUT, UNKNOWN = InstanceStatus
 

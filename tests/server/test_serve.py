@@ -40,7 +40,7 @@ def test_every_part_is_well(server: "RunningServer") -> None:
     assert answer.json == {
         "udp": True, "metrics": True, "registry": True, "chaos": True, "selfwatch": True,
         "incidents": True, "guards": True, "guard-settings": True, "journal": True,
-        "metrics-log": True, "metrics-clock": True,
+        "metrics-log": True, "metrics-clock": True, "registry-disk": True,
     }  # fmt: skip
 
 

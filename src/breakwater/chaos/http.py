@@ -32,6 +32,7 @@ from breakwater.web import (
     number,
     ok,
     path_parameter,
+    poll_parameters,
     whole_number,
 )
 
@@ -139,12 +140,7 @@ def _rule_operations() -> list[Operation]:
             path="/api/v1/faults/rules",
             summary="The fault rules of a service, at once or when they change",
             tag="chaos",
-            parameters=(
-                Parameter(name="service", summary="whose rules", is_required=True),
-                Parameter(name="instance", summary="and of this instance"),
-                Parameter(name="revision", summary="the revision that is known", type=int),
-                Parameter(name="wait_s", summary="how long to wait for another", type=float),
-            ),
+            parameters=poll_parameters(),
             replies=(ok(FaultRules, "the rules and their revision"),),
         )
     ]
@@ -195,7 +191,7 @@ class _FaultEndpoints:
         if not service:
             raise InvalidFaultError("the query parameter 'service' is missing")
         revision = whole_number(request, "revision", -1)
-        wait_s = number(request, "wait_s", _DEFAULT_WAIT_S)
+        wait_s = number(request, "wait_s", _DEFAULT_WAIT_S, lowest=0)
         instance = query.get("instance") or None
         return json_answer(await self._chaos.wait_rules(service, instance, revision, wait_s))
 

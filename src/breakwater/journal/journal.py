@@ -1,7 +1,7 @@
 """The journal: every change, kept in the control database."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, cast
 
 import msgspec
@@ -81,10 +81,13 @@ class Journal:
         """The time by the journal's clock, in milliseconds."""
         return self._clock.now_ms()
 
-    async def record(self, change: Change) -> Change:
+    async def record(
+        self, change: Change, *, also: Callable[[Connection], object] | None = None
+    ) -> Change:
         """Write `change` down and return it with its number, once it is on the disk.
 
-        Raises InvalidChangeError, or what storage raises; then nothing was written.
+        also: what is changed by it in the same database; both are kept, or neither. Raises
+        InvalidChangeError, or what storage raises; then nothing was written.
         """
         try:
             validate_new(change)
@@ -92,7 +95,7 @@ class Journal:
             self._counts["invalid"] += 1
             raise
         try:
-            number = await self._database.write(lambda connection: _insert(connection, change))
+            number = await self._database.write(lambda held: _insert_with(held, change, also))
         except StorageUnavailableError:
             self._counts["unstored"] += 1
             raise
@@ -171,6 +174,14 @@ def _overlapping(start_ms: int | None, end_ms: int | None) -> list[ColumnElement
         ended_ms = func.coalesce(_CHANGES.c.end_ms, _CHANGES.c.start_ms)
         conditions.append(or_(lasts, ended_ms >= start_ms))
     return conditions
+
+
+def _insert_with(
+    connection: Connection, change: Change, also: Callable[[Connection], object] | None
+) -> int:
+    if also is not None:
+        also(connection)
+    return _insert(connection, change)
 
 
 def _insert(connection: Connection, change: Change) -> int:

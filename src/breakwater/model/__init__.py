@@ -16,13 +16,24 @@ from breakwater.model.errors import (
 )
 from breakwater.model.faults import CALL_POINTS, CallPoint, FaultKind, FaultRule, FaultRules
 from breakwater.model.guards import GuardConfig, GuardExpiry, GuardScope, GuardValue
-from breakwater.model.instances import Instance, InstanceView, ProcessSpec
+from breakwater.model.instances import (
+    CalleeReport,
+    CallerReport,
+    Health,
+    Instance,
+    InstanceKey,
+    InstanceView,
+    ProcessSpec,
+    ViewChange,
+)
 from breakwater.model.tags import InvalidTagsError, canonical, sanitize, series_id, validate_tags
 
 __all__ = [
     "CALL_POINTS",
     "BreakwaterError",
     "CallPoint",
+    "CalleeReport",
+    "CallerReport",
     "Change",
     "ChangeKind",
     "Clock",
@@ -33,7 +44,9 @@ __all__ = [
     "GuardExpiry",
     "GuardScope",
     "GuardValue",
+    "Health",
     "Instance",
+    "InstanceKey",
     "InstanceView",
     "InvalidInputError",
     "InvalidTagsError",
@@ -42,6 +55,7 @@ __all__ = [
     "Status",
     "SystemClock",
     "UnavailableError",
+    "ViewChange",
     "canonical",
     "sanitize",
     "series_id",

@@ -1,61 +1,44 @@
-"""The registry over HTTP: Eureka's protocol, and the view our own SDK waits on.
+"""The registry over HTTP: Eureka's protocol, and the view our own SDK waits on."""
 
-`GET /api/v1/registry/instances?revision=N&wait_s=20&service=S` answers an InstanceView as JSON: at
-once when the registry is not at revision N (or none is given), else at its next change.
-"""
+from starlette.routing import BaseRoute
 
-from typing import Final
-
-import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
-
-from breakwater.model import InstanceView
-from breakwater.registry.eureka_http import EurekaEndpoints, status_of
-from breakwater.registry.operations import operations
-from breakwater.registry.registry import Registry
-from breakwater.web import answering_errors, number, whole_number
+from breakwater.registry.acting.endpoints import ActEndpoints
+from breakwater.registry.acting.operations import operations as act_operations
+from breakwater.registry.directory import Directory
+from breakwater.registry.eureka.endpoints import EurekaEndpoints
+from breakwater.registry.eureka.operations import operations as eureka_operations
+from breakwater.registry.eureka.server_pages import Replica
+from breakwater.registry.native.endpoints import NativeEndpoints
+from breakwater.registry.native.operations import operations as native_operations
+from breakwater.registry.peers.endpoints import PeerEndpoints
+from breakwater.registry.peers.operations import operations as peer_operations
+from breakwater.web import Operation
 
 __all__ = ["operations", "routes"]
 
-_ENCODER: Final = msgspec.json.Encoder()
 
-
-def routes(registry: Registry) -> list[BaseRoute]:
+def routes(directory: Directory) -> list[BaseRoute]:
     """Every route of the registry, to be mounted at the root."""
-    native = NativeEndpoints(registry)
     return [
-        Route(
-            "/api/v1/registry/instances",
-            answering_errors(native.instances, status_of),
-            methods=["GET"],
-        ),
-        *EurekaEndpoints(registry).routes(),
+        *PeerEndpoints(directory.peering).routes(),
+        *ActEndpoints(directory.acts).routes(),
+        *NativeEndpoints(
+            directory.native, directory.judge, directory.recorder, directory.settings
+        ).routes(),
+        *EurekaEndpoints(
+            directory.registry,
+            is_ready=lambda: directory.peering.is_ready,
+            replicas=lambda: [
+                Replica(url=peer.url, is_available=peer.is_up)
+                for peer in directory.peering.view().peers
+            ],
+            settled=directory.settled,
+            answers=directory.answers,
+            limits=directory.fetch_limits,
+        ).routes(),
     ]
 
 
-class NativeEndpoints:
-    """What our own SDK and command line read."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._encoded: tuple[InstanceView, bytes] | None = None
-
-    async def instances(self, request: Request) -> Response:
-        """The instances, at once or when they have changed."""
-        view = await self._registry.wait_view(
-            whole_number(request, "revision", None),
-            number(request, "wait_s", 0.0, lowest=0),
-            request.query_params.get("service") or None,
-        )
-        headers = {"cache-control": "no-store"}
-        return Response(self._encode(view), media_type="application/json", headers=headers)
-
-    def _encode(self, view: InstanceView) -> bytes:
-        """The bytes of `view`; the whole view is the same object for as long as nothing changes."""
-        if self._encoded is not None and self._encoded[0] is view:
-            return self._encoded[1]
-        body = _ENCODER.encode(view)
-        self._encoded = (view, body)
-        return body
+def operations() -> list[Operation]:
+    """The routes of the registry in words."""
+    return [*native_operations(), *act_operations(), *peer_operations(), *eureka_operations()]

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from breakwater.model import Instance
+from breakwater.model import Health, Instance
 
 MY_OWN_CLASS: Final = "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo"
 AMAZON_CLASS: Final = "com.netflix.appinfo.AmazonInfo"
@@ -29,14 +29,14 @@ class Action(StrEnum):
     DELETED = "DELETED"
 
 
-class Port(msgspec.Struct, frozen=True, kw_only=True):
+class Port(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A TCP port and whether the instance listens on it."""
 
     number: int = 0
     is_enabled: bool = False
 
 
-class DataCenter(msgspec.Struct, frozen=True, kw_only=True):
+class DataCenter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where the instance runs; `class_name` is the Java class that classic clients ask for."""
 
     name: str = "MyOwn"
@@ -44,7 +44,7 @@ class DataCenter(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
 
 
-class LeaseInfo(msgspec.Struct, frozen=True, kw_only=True):
+class LeaseInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The terms of a lease and its milestones; 0 means that a milestone was not reached."""
 
     renewal_interval_s: int = 30
@@ -55,7 +55,7 @@ class LeaseInfo(msgspec.Struct, frozen=True, kw_only=True):
     service_up_ms: int = 0
 
 
-class InstanceInfo(msgspec.Struct, frozen=True, kw_only=True):
+class InstanceInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Everything the registry tells about one instance; empty text stands for "not given"."""
 
     instance_id: str
@@ -99,15 +99,18 @@ class InstanceInfo(msgspec.Struct, frozen=True, kw_only=True):
             return self.vip_address
         return self.app.lower()
 
-    def native(self) -> Instance:
-        """This instance in the words of `breakwater.model`."""
-        port = self.port if self.port.is_enabled or not self.secure_port.is_enabled else None
-        return Instance(
-            service=self.service,
-            instance_id=self.instance_id,
-            host=self.ip_addr,
-            port=(port or self.secure_port).number,
-            zone=self.zone,
-            status=self.status.value,
-            metadata=self.metadata,
-        )
+
+def native(info: InstanceInfo, health: Health = Health.FRESH) -> Instance:
+    """`info` in the words of `breakwater.model`."""
+    port = info.port if info.port.is_enabled or not info.secure_port.is_enabled else None
+    return Instance(
+        service=info.service,
+        instance_id=info.instance_id,
+        host=info.ip_addr,
+        port=(port or info.secure_port).number,
+        zone=info.zone,
+        status=info.status.value,
+        metadata=info.metadata,
+        health=health,
+        up_since_ms=info.lease.service_up_ms,
+    )

@@ -122,7 +122,7 @@ def room_routes(platform: Platform) -> list[BaseRoute]:
             durability=platform.engine,
         ),
         *metrics_routes(platform.engine, platform.queries, platform.journal),
-        *registry_routes(platform.registry),
+        *registry_routes(platform.directory),
         *journal_routes(platform.journal),
         *chaos_routes(platform.chaos),
         *topology_routes(platform.engine, clock, step_ms=step_ms),

@@ -174,6 +174,7 @@ def check_bind(settings: Settings) -> None:
     for name, host in (
         ("server.host", settings.server.host),
         ("ingest.host", settings.ingest.host),
+        ("registry.dns_host", settings.registry.dns_host),
     ):
         if not is_loopback(host):
             raise UnsafeBindError(

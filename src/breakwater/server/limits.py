@@ -42,11 +42,23 @@ _STATUS_OF: Final[tuple[tuple[type[BreakwaterError], int], ...]] = (
 """The answer to an error that a room let through; the first that fits counts."""
 
 LONG_POLLS: Final = frozenset(
-    ("/api/v1/registry/instances", "/api/v1/faults/rules", "/api/v1/guards/config")
+    (
+        "/api/v1/registry/instances",
+        "/api/v1/registry/changes",
+        "/api/v1/faults/rules",
+        "/api/v1/guards/config",
+    )
 )
 """Where callers wait for news; how many may is bounded by `max_waiters` of those rooms."""
 
-STREAMS: Final = frozenset(("/api/v2/fetch", "/turbine.stream", "/turbine/turbine.stream"))
+STREAMS: Final = frozenset(
+    (
+        "/api/v2/fetch",
+        "/api/v1/registry/events",
+        "/turbine.stream",
+        "/turbine/turbine.stream",
+    )
+)
 """Where an answer goes on for long; how many may be open is bounded by the room."""
 
 

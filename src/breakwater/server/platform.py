@@ -20,7 +20,7 @@ from breakwater.journal import Journal
 from breakwater.metrics import MetricsEngine
 from breakwater.metrics.http import QueryQueue
 from breakwater.model import Clock
-from breakwater.registry import Registry
+from breakwater.registry import Directory
 from breakwater.render import shared_rasteriser
 from breakwater.server.errors import DataFolderError
 from breakwater.server.footprint import Footprint
@@ -72,7 +72,6 @@ class Platform:
         self.clock = clock
         step_ms = settings.metrics.step_ms
         self.folder = folder = Path(settings.data_dir).absolute()
-        self.registry = Registry(settings.registry, clock)
         self.database = ControlDatabase(
             folder / _DATABASE,
             StorageSettings(
@@ -81,6 +80,7 @@ class Platform:
             ),
         )
         self.journal = Journal(self.database, clock)
+        self.directory = Directory(settings.registry, clock, self.database, journal=self.journal)
         self.chaos = self._open_chaos()
         self.engine = self._open_engine()
         self.footprint = Footprint(clock)
@@ -92,17 +92,19 @@ class Platform:
         self.triage = Triage(self.engine, self.journal, clock, settings.incidents, step_ms=step_ms)
         self.triage.check_settings()
         self.watcher = Watcher(self.triage, self.journal, clock, settings.incidents)
-        self.guard_watch = GuardWatch(self.registry.view, settings.guards, clock)
+        self.guard_watch = GuardWatch(self.directory.view, settings.guards, clock)
         self.guard_settings = SettingBook(self.database, self.journal, clock, settings.guards)
         works = {
             "udp": self.udp.run,
             "metrics": self._maintain_metrics,
-            "registry": self.registry.run,
+            "registry": self.directory.run,
             "chaos": self.chaos.run,
             "guards": self.guard_watch.run,
             "guard-settings": self.guard_settings.run,
             "selfwatch": SelfWatch(self.stats, self.engine, clock).run,
         }
+        if self.directory.dns is not None:
+            works["dns"] = self.directory.dns.run
         if settings.incidents.enabled:
             works["incidents"] = self.watcher.run
         self.loops = [Loop(name, work, clock) for name, work in works.items()]
@@ -114,7 +116,7 @@ class Platform:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             return Chaos(
-                self.registry.view,
+                self.directory.view,
                 self.folder / _LEDGER,
                 self.journal,
                 self.clock,
@@ -139,11 +141,15 @@ class Platform:
     async def __aenter__(self) -> Self:
         """Open the UDP port and undo what a crash may have left; all is closed when that fails."""
         self._closing.push_async_callback(self.database.close)
+        self._closing.push_async_callback(self.directory.flush)
         self._closing.push_async_callback(anyio.to_thread.run_sync, self.engine.close)
         self._closing.push_async_callback(self.settle)
         try:
             self.udp.bind()
             self._closing.callback(self.udp.close)
+            if self.directory.dns is not None:
+                self.directory.dns.bind()
+                self._closing.callback(self.directory.dns.close)
             await self._recover()
         except BaseException:
             await self._closing.aclose()
@@ -160,6 +166,7 @@ class Platform:
         await self._closing.aclose()
 
     async def _recover(self) -> None:
+        await self.directory.recall()
         try:
             await self.chaos.recover()
         except UndoFailedError as error:  # the loop of chaos tries again until it succeeds
@@ -174,7 +181,7 @@ class Platform:
 
     async def settle(self) -> None:
         """Undo every fault and answer every long poll, now and for good; then requests can end."""
-        self.registry.close()
+        self.directory.close()
         self.guard_watch.close()
         self.guard_settings.close()
         self.engine.wind_up()
@@ -186,6 +193,7 @@ class Platform:
         """Which parts work: every loop runs, the journal and the metrics log can write."""
         return {
             **{loop.name: loop.is_well for loop in self.loops},
+            "registry-disk": self.directory.is_durable,
             "journal": not self.database.stats().last_failure,
             "metrics-log": self.engine.is_durable,
             "metrics-clock": self.engine.takes_present,
@@ -200,7 +208,8 @@ class Platform:
             "lines": self.aggregator.stats(),
             "publish": self.publisher.stats(),
             "remote_write": self.remote_writer.stats(),
-            "registry": self.registry.stats(),
+            "registry": self.directory.registry.stats(),
+            "discovery": self.directory.stats(),
             "storage": self.database.stats(),
             "journal": self.journal.stats(),
             "chaos": self.chaos.stats(),

@@ -28,6 +28,7 @@ from breakwater.web.operations import (
     empty,
     ok,
     path_parameter,
+    poll_parameters,
 )
 from breakwater.web.packing import gunzipped, unpacked_body
 from breakwater.web.query import flag, number, whole_number
@@ -57,6 +58,7 @@ __all__ = [
     "number",
     "ok",
     "path_parameter",
+    "poll_parameters",
     "unpacked_body",
     "whole_number",
 ]

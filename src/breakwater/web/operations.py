@@ -4,12 +4,13 @@ Every room lists its own operations beside its routes; a test holds the two agai
 Types are Python types that msgspec knows: str, int, Literal, Annotated with Meta, Structs.
 """
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 JSON: Final = "application/json"
+_Seconds = Annotated[float, msgspec.Meta(ge=0)]
 TEXT: Final = "text/plain"
 
 
@@ -65,6 +66,16 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 def path_parameter(name: str, summary: str, kind: Any = str) -> Parameter:
     """A part of the path that varies."""
     return Parameter(name=name, summary=summary, type=kind, place="path", is_required=True)
+
+
+def poll_parameters() -> tuple[Parameter, ...]:
+    """Those of a long poll by an instance: who asks, what is known, how long to wait for more."""
+    return (
+        Parameter(name="service", summary="whose", is_required=True),
+        Parameter(name="instance", summary="which instance asks"),
+        Parameter(name="revision", summary="the revision that is known", type=int),
+        Parameter(name="wait_s", summary="how long to wait for another", type=_Seconds),
+    )
 
 
 def ok(kind: Any = None, summary: str = "done", *media: str, status: int = 200) -> Reply:

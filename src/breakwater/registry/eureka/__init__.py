@@ -1,0 +1,1 @@
+"""Eureka's REST protocol over the registry, with answers encoded once per change."""

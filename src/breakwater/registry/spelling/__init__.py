@@ -1,0 +1,1 @@
+"""Instances in Eureka's words: one document in two spellings, JSON and XML, read leniently."""
