@@ -11,7 +11,9 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import (
+    balancing,
     diagnosis_cost,
+    discovery,
     guard,
     metrics_engine,
     metrics_log,
@@ -29,11 +31,13 @@ def main() -> None:
     rows = []
     print(f"Python {platform.python_version()} on {platform.machine()}", file=sys.stderr)
     for module in (
+        balancing,
         metrics_engine,
         metrics_log,
         number_text,
         guard,
         diagnosis_cost,
+        discovery,
         pictures,
         start_time,
     ):

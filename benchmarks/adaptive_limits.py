@@ -4,9 +4,10 @@
 
 For each step of each model the best fixed limit is searched: the one with the highest goodput
 (answers within the caller's timeout) on a fresh server that stays at this step. Each algorithm
-then goes through all the steps in one run, and its goodput in each step, after SETTLE_S, is set
-against that best. Beside the algorithms stands the fixed limit that is best in the first step,
-which is what people do today. Takes about four minutes; nothing in it depends on the machine.
+then goes through all the steps in one run, and its goodput in each step, once it had time to
+settle (10 s, or 30 calls one after the other where calls are long), is set against that best.
+Beside the algorithms stands the fixed limit that is best in the first step, which is what people
+do today. Takes about five minutes; nothing in it depends on the machine.
 """
 
 import argparse
@@ -30,7 +31,8 @@ from breakwater.sdk.guard.verdict import Verdict
 Algorithm = Literal["guarded", "gradient2", "vegas", "aimd"]
 
 SETTLE_S: Final = 10.0
-"""What each algorithm is given after a step before it is judged."""
+SETTLE_CALLS: Final = 30
+"""What each algorithm is given after a step before it is judged: so long, and so many latencies."""
 GOAL_PERCENT: Final = 95.0
 REFERENCE_S: Final = 40.0
 REFERENCE_ANSWERS: Final = 8_000
@@ -102,6 +104,10 @@ def models() -> list[Model]:
     slower = ((40, 1.0), (40, 2.5), (20, 1.0), (40, 0.5))
     milder = ((40, 1.0), (20, 1.0), (60, 1.0), (30, 1.0))
     few = ((4, 1.0), (2, 1.0), (8, 1.0), (3, 1.0))
+    long = [
+        Step(seconds=120.0, workers=workers, service_s=1.0, rate=100.0)
+        for workers in (120, 40, 160, 60)
+    ]
     return [
         Model(name="exponential", steps=_steps(sizes, 2_000), timeout_s=0.4),
         Model(
@@ -119,7 +125,14 @@ def models() -> list[Model]:
         Model(name="hardly loaded", steps=_steps(milder, 700), timeout_s=0.4),
         Model(name="few workers", steps=_steps(few, 200, seconds=160.0), timeout_s=0.4),
         Model(name="own errors", steps=_steps(sizes, 2_000), timeout_s=0.4, error_percent=5.0),
+        Model(name="long calls", steps=long, timeout_s=4.0),
+        Model(name="long, even calls", steps=long, timeout_s=4.0, distribution="erlang"),
     ]
+
+
+def settle_s(model: Model) -> float:
+    """How long after a step of this model an algorithm is not judged."""
+    return max(SETTLE_S, SETTLE_CALLS * max(step.service_s for step in model.steps))
 
 
 def _steps(sizes: tuple[tuple[int, float], ...], rate: float, seconds: float = 40.0) -> list[Step]:
@@ -131,14 +144,17 @@ def _steps(sizes: tuple[tuple[int, float], ...], rate: float, seconds: float = 4
 
 def best_fixed(model: Model, step: Step) -> Best:
     """The fixed limit with the highest goodput on a server that stays at `step`."""
-    seconds = max(REFERENCE_S, REFERENCE_ANSWERS * step.service_s / step.workers)
+    settled = settle_s(model)
+    seconds = (
+        max(REFERENCE_S, REFERENCE_ANSWERS * step.service_s / step.workers) + settled - SETTLE_S
+    )
     alone = msgspec.structs.replace(model, steps=[msgspec.structs.replace(step, seconds=seconds)])
     held = step.workers * (1 + model.network_s / step.service_s)
     tried = {}
     for multiple in MULTIPLES:
         limit = max(1, round(held * multiple)) + 2
-        outcome = Simulation(alone, FixedLimit(limit), REFERENCE_SEED, SETTLE_S).run().steps[0]
-        tried[limit] = outcome.good_settled / (seconds - SETTLE_S)
+        outcome = Simulation(alone, FixedLimit(limit), REFERENCE_SEED, settled).run().steps[0]
+        tried[limit] = outcome.good_settled / (seconds - settled)
     limit = max(tried, key=lambda one: tried[one])
     return Best(limit=limit, goodput=tried[limit])
 
@@ -146,14 +162,15 @@ def best_fixed(model: Model, step: Step) -> Best:
 def adaptive_run(model: Model, algorithm: Algorithm, seed: int) -> Run:
     """All steps of the model under one algorithm with its defaults."""
     gate = AdaptiveLimit(AdaptiveConfig(algorithm=algorithm), random=Random(seed))
-    return Simulation(model, gate, seed, SETTLE_S).run()
+    return Simulation(model, gate, seed, settle_s(model)).run()
 
 
 def rows_of(model: Model, name: str, bests: list[Best], runs: list[Run]) -> Iterator[Row]:
     """One row for each step, with the worst of all runs."""
     start_s = 0.0
     for number, (step, best) in enumerate(zip(model.steps, bests, strict=True)):
-        settled = [run.steps[number].good_settled / (step.seconds - SETTLE_S) for run in runs]
+        judged_s = step.seconds - settle_s(model)
+        settled = [run.steps[number].good_settled / judged_s for run in runs]
         whole = [run.steps[number].good / step.seconds for run in runs]
         end_s = start_s + step.seconds
         yield Row(
@@ -197,7 +214,7 @@ def measure(model: Model, seeds: int) -> tuple[list[Row], dict[str, Run], list[B
         rows += rows_of(model, algorithm, bests, runs)
         shown[algorithm] = runs[0]
     name = f"fixed {bests[0].limit}"
-    shown[name] = Simulation(model, FixedLimit(bests[0].limit), 1, SETTLE_S).run()
+    shown[name] = Simulation(model, FixedLimit(bests[0].limit), 1, settle_s(model)).run()
     rows += rows_of(model, name, bests, [shown[name]])
     return rows, shown, bests
 

@@ -2,8 +2,12 @@
 
 Each row is CPU time of one call in a fresh process (median of seven repeats; then the median of
 `--processes` processes), less that of the bare call of its kind; refused rows include the caller's
-try/except. The peers are run by the interpreter that `--peers` names and left out without it.
-`--json FILE` writes all figures, `--behaviour` adds what takes wall time: a hanging dependency.
+try/except. The bare call is timed in the same process, turn by turn. The peers are run by the
+interpreter that `--peers` names and left out without it. Their versions are those that were
+measured on the machine on which the targets were set, so they are the yardstick of this one: the
+median of what they cost here over what they cost there is its slowness, and `scaled` is a row
+without it. `--json FILE` writes all figures, `--behaviour` adds what takes wall time: a hanging
+dependency.
 """
 
 import argparse
@@ -25,12 +29,37 @@ from rich.table import Table
 
 from benchmarks.guard_cases import CASES, PLAIN, command_of, opened
 from benchmarks.guard_peers import CASES as PEERS
-from benchmarks.guard_timing import Case
+from benchmarks.guard_timing import Case, Timed
 from breakwater.sdk import AttemptTimedOutError, CallRefusedError
 from breakwater.sdk.guard import CommandConfig, Guards
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BARE: Final = {"sync": "bare call", "async": "bare await"}
+REFERENCE_NS: Final = {
+    "circuitbreaker": 407.0,
+    "purgatory": 614.0,
+    "aiobreaker": 911.0,
+    "pybreaker": 1101.0,
+    "backoff": 1629.0,
+    "stamina": 8309.0,
+    "tenacity @retry": 9636.0,
+    "circuitbreaker, open": 771.0,
+    "pyresilience, open": 1313.0,
+    "aiobreaker, open": 1696.0,
+    "pybreaker, open": 1990.0,
+    "pyfailsafe retry+breaker, async": 436.0,
+    "circuitbreaker, async": 488.0,
+    "hyx breaker, async": 656.0,
+    "hyx retry, async": 817.0,
+    "purgatory, async": 1004.0,
+    "hyx bulkhead, async": 1578.0,
+    "backoff, async": 1811.0,
+    "asyncio.timeout alone": 3670.0,
+    "hyx timeout, async": 8767.0,
+    "stamina, async": 13454.0,
+    "tenacity @retry, async": 17851.0,
+}
+"""What calls cost over the bare one where the targets were set: CPython 3.11, 2 vCPU EPYC."""
 TARGETS_NS: Final = {
     "breakwater: breaker+bulkhead+statistics": 600.0,
     "breakwater: breaker+bulkhead+statistics, async": 800.0,
@@ -42,33 +71,38 @@ TARGETS_NS: Final = {
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure; value in `unit`. target: what we promise, None where nothing is promised."""
+    """One figure; value in `unit`. target: what we promise, None where nothing is promised.
+
+    bare_ns: the bare call beside it; None for what is no time of a call. reference: the value on
+    the machine on which the targets were set, where it is known.
+    """
 
     name: str
     kind: str
     value: float
     unit: str = "ns/call"
     target: float | None = None
+    bare_ns: float | None = None
+    reference: float | None = None
 
 
 def rows() -> list[tuple[str, float, str, float | None]]:
     """Our own rows for `make bench`: name, value, unit, and the ratio to the bare call."""
     measured = _measure("benchmarks.guard_cases", CASES, Path(sys.executable), 1)
-    bare = {kind: measured[name] for kind, name in BARE.items()}
     return [
         (
             f"guard, {case.name.removeprefix('breakwater: ')}",
-            measured[case.name],
+            measured[case.name].call_ns,
             "ns/call",
-            measured[case.name] / bare[case.kind.split()[0]],
+            measured[case.name].call_ns / measured[case.name].bare_ns,
         )
         for case in CASES
     ]
 
 
-def _measure(module: str, cases: list[Case], python: Path, processes: int) -> dict[str, float]:
-    """Nanoseconds by name, harness included; a case that fails is left out, and said so."""
-    found: dict[str, float] = {}
+def _measure(module: str, cases: list[Case], python: Path, processes: int) -> dict[str, Timed]:
+    """Times by name, harness included; a case that fails is left out, and said so."""
+    found: dict[str, Timed] = {}
     for case in cases:
         samples = []
         for _ in range(processes):
@@ -83,30 +117,40 @@ def _measure(module: str, cases: list[Case], python: Path, processes: int) -> di
                 last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
                 print(f"{case.name}: left out: {last[0]}", file=sys.stderr)
                 break
-            samples.append(float(done.stdout))
+            samples.append(Timed(*map(float, done.stdout.split())))
         else:
-            found[case.name] = statistics.median(samples)
+            found[case.name] = Timed(
+                call_ns=statistics.median(sample.call_ns for sample in samples),
+                bare_ns=statistics.median(sample.bare_ns for sample in samples),
+            )
     return found
 
 
-def _costs(cases: list[Case], measured: dict[str, float], bare: dict[str, float]) -> list[Row]:
+def _costs(cases: list[Case], measured: dict[str, Timed]) -> list[Row]:
     """What a call costs over the bare one; a refusal calls nothing, so nothing is taken off."""
     made = []
     for case in cases:
         if case.name not in measured:
             continue
-        is_refused = case.kind.endswith("refused")
-        is_bare = case.name in BARE.values()
-        off = 0.0 if is_refused or is_bare else bare[case.kind.split()[0]]
+        timed = measured[case.name]
+        is_whole = case.kind.endswith("refused") or case.name in BARE.values()
         made.append(
             Row(
                 name=case.name,
                 kind=case.kind,
-                value=measured[case.name] - off,
+                value=timed.call_ns - (0.0 if is_whole else timed.bare_ns),
                 target=TARGETS_NS.get(case.name),
+                bare_ns=timed.bare_ns,
+                reference=REFERENCE_NS.get(case.name),
             )
         )
     return made
+
+
+def slowness(made: list[Row]) -> float:
+    """How many times as long as on the reference machine; 1 where no peer was run."""
+    ratios = [row.value / row.reference for row in made if row.reference is not None]
+    return statistics.median(ratios) if len(ratios) > 1 else 1.0
 
 
 def memory_rows() -> list[Row]:
@@ -212,21 +256,31 @@ async def _hanging_rows() -> list[Row]:
     ]
 
 
-def _show(made: list[Row]) -> None:
+def _show(made: list[Row], slow: float) -> None:
 
     table = Table(
         title="Cost of a guarded call over the bare call (CPU time)",
         caption=f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors; "
-        "a shared core inflates all rows alike",
+        f"by the peers it is {slow:.2f} times as slow as the one on which the targets were set, "
+        "which `scaled` leaves out; bare: the bare call timed beside the row",
     )
-    for heading in ("", "value", "unit", "target"):
+    for heading in ("", "value", "unit", "bare", "scaled", "reference", "target"):
         table.add_column(heading, justify="left" if heading in ("", "unit") else "right")
     for row in made:
-        target = "" if row.target is None else f"{row.target:,.0f}"
-        missed = row.target is not None and row.value > row.target
-        style = "bold red" if missed else ("bold" if row.target is not None else None)
-        table.add_row(row.name, f"{row.value:,.0f}", row.unit, target, style=style)
-    Console(width=100).print(table)
+        scaled = None if row.bare_ns is None else row.value / slow
+        numbers = (row.bare_ns, scaled, row.reference, row.target)
+        shown = ["" if number is None else f"{number:,.0f}" for number in numbers]
+        table.add_row(row.name, f"{row.value:,.0f}", row.unit, *shown, style=_style(row, scaled))
+    Console(width=110).print(table)
+
+
+def _style(row: Row, scaled: float | None) -> str | None:
+    """Red what misses its target, yellow what does so for the machine's slowness alone."""
+    if row.target is None:
+        return None
+    if row.value <= row.target:
+        return "bold"
+    return "yellow" if scaled is not None and scaled <= row.target else "bold red"
 
 
 def main() -> None:
@@ -239,23 +293,24 @@ def main() -> None:
     options = parser.parse_args()
 
     measured = _measure("benchmarks.guard_cases", CASES, Path(sys.executable), options.processes)
-    bare = {kind: measured[name] for kind, name in BARE.items()}
-    made = _costs(CASES, measured, bare)
+    made = _costs(CASES, measured)
     if options.peers is not None and options.peers.exists():
         others = _measure("benchmarks.guard_peers", PEERS, options.peers, options.processes)
-        made += _costs(PEERS, others, bare)
+        made += _costs(PEERS, others)
     else:
         print("no peers installed: only our own rows", file=sys.stderr)
     made += memory_rows()
     if options.behaviour:
         made += behaviour_rows()
-    _show(made)
+    slow = slowness(made)
+    _show(made, slow)
     if options.json:
         machine = {
             "python": platform.python_version(),
             "machine": platform.machine(),
             "system": platform.platform(),
             "load": os.getloadavg()[0],
+            "slowness": slow,
         }
         options.json.write_bytes(msgspec.json.encode({"machine": machine, "rows": made}))
 

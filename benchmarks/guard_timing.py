@@ -1,7 +1,9 @@
 """How one guarded call is timed: CPU time of this thread, median of repeats, one case a process.
 
-Only the standard library is used here, since the peers run in an environment of their own. A case
-is a name, a kind, and what makes the callable; `python -m <module> <name>` prints its figure.
+Each repeat of a case is preceded by one of the bare call, in the same process: how fast a shared
+machine is changes within seconds, and the pair says what it was. Only the standard library is used
+here, since the peers run in an environment of their own. A case is a name, a kind, and what makes
+the callable; `python -m <module> <name>` prints its figure and the bare call's.
 """
 
 import asyncio
@@ -37,16 +39,31 @@ async def identity_async(x: int) -> int:
     return x
 
 
-def run(cases: list[Case], name: str) -> float:
-    """CPU nanoseconds a call of the case, harness included."""
+class Timed(NamedTuple):
+    """CPU nanoseconds of one call and of one bare call, the loop around them included."""
+
+    call_ns: float
+    bare_ns: float
+
+
+def run(cases: list[Case], name: str) -> Timed:
+    """The medians of the case and of the bare call of its kind."""
     case = next(case for case in cases if case.name == name)
     refused = case.kind.endswith("refused")
     if case.kind.startswith("async"):
         return asyncio.run(_time_async(case.make, _loop_async_refused if refused else _loop_async))
     call = case.make()
     loop = _loop_refused if refused else _loop
-    calls = _calibrate(loop, call)
-    return statistics.median(_sample(lambda n: loop(call, n), calls) for _ in range(REPEATS))
+    calls, bare_calls = _calibrate(loop, call), _calibrate(_loop, identity)
+    samples = [
+        (_sample(_loop, identity, bare_calls), _sample(loop, call, calls)) for _ in range(REPEATS)
+    ]
+    return _medians(samples)
+
+
+def _medians(samples: list[tuple[float, float]]) -> Timed:
+    bare, guarded = zip(*samples, strict=True)
+    return Timed(call_ns=statistics.median(guarded), bare_ns=statistics.median(bare))
 
 
 def _calibrate(loop: Callable[[Callable[[int], Any], int], None], call: Any) -> int:
@@ -60,32 +77,42 @@ def _calibrate(loop: Callable[[Callable[[int], Any], int], None], call: Any) -> 
         calls = min(1_000_000, max(calls * 2, int(calls * LEAST_NS / max(took_ns, 1))))
 
 
-def _sample(loop: Callable[[int], None], calls: int) -> float:
+def _sample(
+    loop: Callable[[Callable[[int], Any], int], None], call: Callable[[int], Any], calls: int
+) -> float:
     before = time.thread_time_ns()
-    loop(calls)
+    loop(call, calls)
     return (time.thread_time_ns() - before) / calls
 
 
-async def _time_async(
-    make: Callable[[], Callable[[int], Any]],
-    loop: Callable[[Callable[[int], Awaitable[Any]], int], Awaitable[None]],
-) -> float:
+AsyncLoop = Callable[[Callable[[int], Awaitable[Any]], int], Awaitable[None]]
+
+
+async def _time_async(make: Callable[[], Callable[[int], Any]], loop: AsyncLoop) -> Timed:
     call = make()
-    calls = 500
-    while True:
-        before = time.thread_time_ns()
-        await loop(call, calls)
-        took_ns = time.thread_time_ns() - before
-        if took_ns >= LEAST_NS or calls >= 1_000_000:
-            break
-        calls = min(1_000_000, max(calls * 2, int(calls * LEAST_NS / max(took_ns, 1))))
+    calls = await _calibrate_async(loop, call)
+    bare_calls = await _calibrate_async(_loop_async, identity_async)
     samples = []
     for _ in range(REPEATS):
-        before = time.thread_time_ns()
-        await loop(call, calls)
-        samples.append((time.thread_time_ns() - before) / calls)
+        bare = await _sample_async(_loop_async, identity_async, bare_calls)
+        samples.append((bare, await _sample_async(loop, call, calls)))
         await asyncio.sleep(0)
-    return statistics.median(samples)
+    return _medians(samples)
+
+
+async def _calibrate_async(loop: AsyncLoop, call: Callable[[int], Any]) -> int:
+    calls = 500
+    while True:
+        took_ns = calls * await _sample_async(loop, call, calls)
+        if took_ns >= LEAST_NS or calls >= 1_000_000:
+            return calls
+        calls = min(1_000_000, max(calls * 2, int(calls * LEAST_NS / max(took_ns, 1.0))))
+
+
+async def _sample_async(loop: AsyncLoop, call: Callable[[int], Any], calls: int) -> float:
+    before = time.thread_time_ns()
+    await loop(call, calls)
+    return (time.thread_time_ns() - before) / calls
 
 
 def _loop(call: Callable[[int], Any], calls: int) -> None:
@@ -115,9 +142,9 @@ async def _loop_async_refused(call: Callable[[int], Awaitable[Any]], calls: int)
 
 
 def main(cases: list[Case]) -> None:
-    """Without a name, list the cases; with one, print its figure."""
+    """Without a name, list the cases; with one, print its figure and the bare call's."""
     if len(sys.argv) < 2:
         for case in cases:
             print(f"{case.name}\t{case.kind}")
     else:
-        print(run(cases, sys.argv[1]))
+        print(*run(cases, sys.argv[1]))

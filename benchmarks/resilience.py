@@ -88,6 +88,11 @@ class ChainRun(msgspec.Struct, frozen=True, kw_only=True):
     asked_well: int
     per_second: dict[int, int]
 
+    @property
+    def amplification(self) -> float:
+        """Calls that reached the last service while it was down, per call of a client."""
+        return self.reached_down / self.asked_down
+
 
 class Chain:
     """Client -> three callers -> a service that fails in its bad phase."""
@@ -171,17 +176,22 @@ class Chain:
         )
 
 
+def chain_run(config: CommandConfig) -> ChainRun:
+    """The outage, in virtual time, with callers who go by `config` but for the bulkhead."""
+    clock = FakeClock()
+    roomy = msgspec.structs.replace(config, bulkhead=BulkheadConfig(max_concurrent=10_000))
+    return run_virtual(Chain(roomy, clock).run(), clock)
+
+
 def chain_rows() -> tuple[list[Row], dict[str, ChainRun]]:
     """Every policy through the same outage."""
     rows, runs = [], {}
     for name, config in POLICIES.items():
-        clock = FakeClock()
-        roomy = msgspec.structs.replace(config, bulkhead=BulkheadConfig(max_concurrent=10_000))
-        run = runs[name] = run_virtual(Chain(roomy, clock).run(), clock)
+        run = runs[name] = chain_run(config)
         figures = {
             "calls": run.asked_down,
             "reached": run.reached_down,
-            "amplification": run.reached_down / run.asked_down,
+            "amplification": run.amplification,
             "failed_while_well_percent": 100.0 * run.failed_well / run.asked_well,
         }
         rows.append(Row(experiment="retries, last service down", policy=name, figures=figures))
@@ -197,16 +207,22 @@ class HedgeRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def hedged(
-    hedge: HedgeConfig | None, clock: Clock, *, calls: int, rate: float, typical_s: float
+    hedge: HedgeConfig | None,
+    clock: Clock,
+    *,
+    calls: int,
+    rate: float = 200.0,
+    typical_s: float = 0.02,
+    seed: int = SEED,
 ) -> HedgeRun:
     """Open-loop load on a dependency with a slow share; first calls, till it is known, too."""
-    guards = Guards(clock=clock, random=Random(SEED))
+    guards = Guards(clock=clock, random=Random(seed))
     command = guards.command(
         "recommend",
         CommandConfig(hedge=hedge, bulkhead=BulkheadConfig(max_concurrent=10_000)),
         idempotent=True,
     )
-    random, reached = Random(SEED), 0
+    random, reached = Random(seed), 0
 
     async def dependency() -> None:
         nonlocal reached
@@ -254,7 +270,7 @@ def hedge_rows(
     for policy, config in HEDGES.items():
         found = runs[policy] = run(
             lambda clock, config=config: hedged(  # type: ignore[misc] # bound per turn
-                config, clock, calls=calls, rate=rate, typical_s=0.02
+                config, clock, calls=calls, rate=rate
             )
         )
         p50, p99, p999 = np.percentile(found.seconds, [50, 99, 99.9]).tolist()

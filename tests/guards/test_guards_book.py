@@ -1,11 +1,12 @@
 """Settings of guarded commands: checked, kept on disk, written down, handed out, ended."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy import Connection
 
 from breakwater.guards import (
     GuardSettings,
@@ -71,6 +72,18 @@ async def test_layers_are_handed_out(bench: Bench) -> None:
     assert config.commands == {"Account": {"bulkhead.max_concurrent": 7}}
     other = await bench.book.config_for("ranker")
     assert (other.default, other.commands) == ({"timeout_s": 1.0}, {})
+
+
+async def test_what_servers_take_on_is_handed_out_like_any_other_setting(bench: Bench) -> None:
+    """Checked the same way; a server stands where a command does."""
+    server: dict[str, Any] = {"scope": "command", "name": "http", "service": "gateway"}
+    await bench.book.put(wanted("shedding.limit", 64, **server))
+    await bench.book.put(wanted("shedding.enabled", True))
+    config = await bench.book.config_for("gateway")
+    assert config.default == {"shedding.enabled": True}
+    assert config.commands == {"http": {"shedding.limit": 64}}
+    with pytest.raises(InvalidSettingError, match="at least 1"):
+        await bench.book.put(wanted("shedding.limit", 0, **server))
 
 
 @pytest.mark.parametrize(
@@ -238,7 +251,7 @@ async def test_the_book_is_bounded(tmp_path: Path, clock: FakeClock) -> None:
 class RefusingJournal:
     """A journal whose disk is full."""
 
-    async def record(self, change: Change) -> Change:
+    async def record(self, change: Change, *, also: Callable[[Connection], object]) -> Change:
         """Refuse."""
         raise UnavailableError("the disk is full")
 
@@ -253,6 +266,59 @@ async def test_what_cannot_be_written_down_is_not_done(tmp_path: Path, clock: Fa
     assert await book.config_for("gateway") == held
     assert book.stats().unrecorded == 1
     await database.close()
+
+
+class BreakingJournal(Journal):
+    """A journal whose transactions break off before their very end."""
+
+    is_broken = True
+
+    async def record(
+        self, change: Change, *, also: Callable[[Connection], object] | None = None
+    ) -> Change:
+        """Do all of it, and then have the database take it back."""
+
+        def then_fail(connection: Connection) -> None:
+            assert also is not None
+            also(connection)
+            if self.is_broken:
+                raise UnavailableError("the disk went away")
+
+        return await super().record(change, also=then_fail)
+
+
+@pytest.mark.parametrize("act", ["set", "replace", "unset", "expire"])
+async def test_a_setting_and_its_entry_are_there_together_or_not_at_all(
+    tmp_path: Path, clock: FakeClock, act: str
+) -> None:
+    """Whatever breaks off in between, also as seen after a restart; later it can be done."""
+    database = ControlDatabase(tmp_path / "control.db")
+    journal = BreakingJournal(database, clock)
+    book = SettingBook(database, journal, clock, GuardSettings())
+    held = wanted("timeout_s", 1.0, duration_s=60)
+    if act != "set":
+        journal.is_broken = False
+        await book.put(held)
+        journal.is_broken = True
+    if act == "expire":
+        clock.advance(60)
+
+    async def do() -> object:
+        if act == "unset":
+            return await book.drop(held)
+        if act == "expire":
+            return await book.expire()
+        return await book.put(wanted("timeout_s", 2.0))
+
+    before = (await book.all(), len(await journal.changes()))
+    with pytest.raises(UnavailableError):
+        await do()
+    assert (await book.all(), len(await journal.changes())) == before
+    await database.close()
+
+    again = Bench(tmp_path, clock)
+    assert (await again.book.all(), len(await again.changes())) == before
+    await again.database.close()
 
 
 async def test_a_value_has_to_be_given(bench: Bench) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.guards.recorded import HOSTS, played
 
 from breakwater.guards.merging import Aggregate, Message, deletion, merge, merged
+from breakwater.guards.view import command_view
 
 TITLES = "Titles-Żółw/by id"
 
@@ -36,7 +37,7 @@ def test_a_recording_is_read_whole() -> None:
 
 
 def test_numbers_are_summed() -> None:
-    """Counters, means, percentages, properties and reportingHosts are sums over the last ticks."""
+    """Counters, means, percentages and reportingHosts are sums over the last ticks."""
     account = recorded()["HystrixCommand", "AccountById"]
     assert account["reportingHosts"] == 3
     assert account["rollingCountSuccess"] == 93 + 94 + 95
@@ -44,13 +45,22 @@ def test_numbers_are_summed() -> None:
     assert account["rollingCountResponsesFromCache"] == 0 + 1 + 2
     assert account["requestCount"] == 282
     assert account["latencyExecute_mean"] == 8 + 12 + 16
-    assert account["propertyValue_circuitBreakerRequestVolumeThreshold"] == 20 + 20 + 40
-    window = "propertyValue_metricsRollingStatisticalWindowInMilliseconds"
-    assert account[window] == 30_000
     titles = recorded()["HystrixCommand", TITLES]
     assert titles["rollingCountTimeout"] == 9
     assert titles["rollingCountCollapsedRequests"] == 180
     assert titles["errorPercentage"] == 3
+
+
+def test_settings_of_commands_are_said_once() -> None:
+    """The dashboard takes them as they are; those of a pool it divides by the hosts."""
+    account = recorded()["HystrixCommand", "AccountById"]
+    window = "propertyValue_metricsRollingStatisticalWindowInMilliseconds"
+    assert account[window] == 10_000
+    assert account["propertyValue_circuitBreakerRequestVolumeThreshold"] == {"20": 2, "40": 1}
+    assert recorded()["HystrixThreadPool", "storage"][window] == 30_000
+    view = command_view("catalogue", account)
+    assert (view.window_s, view.requests_per_s) == (10.0, 28.2)
+    assert view.minimum_calls == int((20 + 20 + 40) / 3)
 
 
 def test_maps_are_summed_key_by_key() -> None:

@@ -93,3 +93,10 @@ def caller(service_of: Callable[..., Service]) -> Iterator[Service]:
     """A sync service that calls, and knows no platform."""
     with service_of("gateway", url="none") as service:
         yield service
+
+
+@pytest.fixture
+def shop_service(service_of: Callable[..., Service]) -> Iterator[Service]:
+    """The service whose database, cache or queue it is; it knows no platform."""
+    with service_of("shop", url="none") as service:
+        yield service

@@ -1,14 +1,15 @@
 """What the tests of all adapters ask of a guard, and the fault rules they hand out."""
 
+import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from tests.sdk.fleet import PATIENCE_S
 
 from breakwater.model import SystemClock
-from breakwater.sdk import Service
+from breakwater.sdk import CommandConfig, Service
 from breakwater.sdk.faults import RuleBook
 from breakwater.sdk.guard import Command
 
@@ -19,6 +20,25 @@ def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert SystemClock().monotonic_s() < ends_s, "it never came to hold"
         pause.wait(0.001)
+
+
+async def wait_until_async(holds: Callable[[], bool]) -> None:
+    """As `wait_until`, letting the other tasks of the loop run."""
+    ends_s = SystemClock().monotonic_s() + PATIENCE_S
+    while not holds():
+        assert SystemClock().monotonic_s() < ends_s, "it never came to hold"
+        await asyncio.sleep(0.001)
+
+
+PATIENT: Final = CommandConfig(timeout_s=PATIENCE_S)
+BRIEF: Final = CommandConfig(timeout_s=0.05)
+
+
+def guard_in(service: Service, name: str) -> Command:
+    """The guard of this name."""
+    found = service.guards.get(name)
+    assert found is not None
+    return found
 
 
 def permits_out(command: Command) -> int:

@@ -21,7 +21,9 @@ class Streamer:
 
     /ok: 200 at once. /fail: 503 with Retry-After 0. /flaky: 503 once, then 200. /drip: a head and
     one piece, then the rest when `go_on` is set. /break: a head and one piece, then hangs up.
-    /slow: answers when `go_on` is set. `seen` are the requests, headers in lower case.
+    /slow: answers when `go_on` is set. /trickle, /trickle-head: a byte of the body or the head
+    now and then until `go_on` is set. /hangup, /hangup-once: no answer, the connection is closed,
+    always or the first time. `seen` are the requests, headers in lower case.
     """
 
     def __init__(self) -> None:
@@ -61,6 +63,8 @@ class Streamer:
         self.arrived.set()
         answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {
             "/drip": self._drip, "/break": self._break, "/slow": self._slow, "/flaky": self._flaky,
+            "/trickle": self._trickle, "/trickle-head": self._trickle_head,
+            "/hangup": self._hang_up, "/hangup-once": self._hang_up_once,
         }  # fmt: skip
         path = request.path.partition("?")[0]
         if path in answers:
@@ -84,6 +88,31 @@ class Streamer:
         request.wfile.flush()
         self.go_on.wait(PATIENCE_S)
         request.wfile.write(b"two")
+
+    def _hang_up(self, request: BaseHTTPRequestHandler) -> None:
+        request.connection.shutdown(socket.SHUT_RDWR)
+        request.close_connection = True
+
+    def _hang_up_once(self, request: BaseHTTPRequestHandler) -> None:
+        if self.paths().count("/hangup-once") == 1:
+            self._hang_up(request)
+        else:
+            _answer(request, 200, b"yes")
+
+    def _trickle(self, request: BaseHTTPRequestHandler) -> None:
+        _head(request, 200, 1_000_000)
+        self._send_slowly(request)
+
+    def _trickle_head(self, request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(b"HTTP/1.1 200 OK\r\nx-long: ")
+        self._send_slowly(request)
+
+    def _send_slowly(self, request: BaseHTTPRequestHandler) -> None:
+        """Fast enough for whoever limits single reads, and without end."""
+        while not self.go_on.wait(0.005):
+            request.wfile.write(b"x")
+            request.wfile.flush()
+        request.close_connection = True
 
     def _break(self, request: BaseHTTPRequestHandler) -> None:
         _head(request, 200, 6)

@@ -6,6 +6,7 @@ import json
 import pytest
 from tests.sdk.callee import Callee, account, failing
 from tests.sdk.fleet import MeterListener, Platform, instance
+from tests.sdk.streaming import Streamer
 
 from breakwater.model import Status
 from breakwater.sdk import (
@@ -256,3 +257,16 @@ async def test_calls_under_way_are_seen(gateway: Service, port: int, meters: Met
     for call in calls:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
+
+
+@pytest.mark.anyio
+async def test_a_request_is_sent_once_for_each_attempt(
+    gateway: Service, streamer: Streamer
+) -> None:
+    """The repetition that aiohttp itself has for broken connections is off."""
+    client = account(gateway, streamer.port)
+    await client.get("/ok")
+    error = await failing(client, "/hangup")
+    assert isinstance(error, CallFailedError)
+    assert error.status is Status.CONNECTION_ERROR
+    assert streamer.paths() == ["/ok", "/hangup"]

@@ -16,9 +16,11 @@ from breakwater.sdk import (
     CallRefusedError,
     CommandConfig,
     Service,
+    context,
     deadline,
 )
 from breakwater.sdk.aiohttp_session import (
+    RESENDS,
     PastDeadlineError,
     RefusedError,
     TimedOutError,
@@ -197,3 +199,63 @@ async def test_a_fallback_gives_a_response(caller: Service, streamer: Streamer) 
         user = session(caller, fallback=elsewhere)
         async with user, user.get(f"{streamer.url}/fail") as reply:
             assert await reply.text() == "yes"
+
+
+async def test_what_the_guard_tries_again_aiohttp_does_not(
+    caller: Service, streamer: Streamer, meters: MeterListener
+) -> None:
+    """Of a connection that breaks, two attempts are two requests, and all that were sent."""
+    async with session(caller, parts={"retry": QUICK}) as user:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await user.get(f"{streamer.url}/hangup")
+    assert streamer.paths() == ["/hangup", "/hangup"]
+    await seen(meters, "ipc.status=connection_error", "ipc.attempt=second")
+
+
+async def test_what_aiohttp_sends_again_is_a_call(caller: Service, streamer: Streamer) -> None:
+    """Without a retry of the guard a broken connection is made good once, and recorded twice."""
+    guarded = guarded_middleware(caller, peer="account")
+    async with aiohttp.ClientSession(middlewares=[guarded]) as user:
+        async with user.get(f"{streamer.url}/hangup-once") as reply:
+            assert await reply.text() == "yes"
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await user.post(f"{streamer.url}/hangup")
+    assert streamer.paths() == ["/hangup-once", "/hangup-once", "/hangup"]
+    (stats,) = guarded.stats()
+    assert (stats.calls, stats.attempts) == (3, 3)
+
+
+async def test_a_caller_who_tries_again_is_the_only_one(
+    caller: Service, streamer: Streamer
+) -> None:
+    """Below somebody's retries a broken connection is not made good by aiohttp."""
+    async with session(caller) as user:
+        token = context.bind(context.CallContext(attempts=context.NESTED))
+        try:
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await user.get(f"{streamer.url}/hangup")
+        finally:
+            context.unbind(token)
+    assert streamer.paths() == ["/hangup"]
+
+
+async def test_aiohttp_sends_a_tenth_again_in_an_outage(
+    caller: Service, streamer: Streamer
+) -> None:
+    """However many calls fail, little is sent beside them."""
+    calls = 60
+    async with session(caller, parts={"breaker": None}) as user:
+        for _ in range(calls):
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await user.get(f"{streamer.url}/hangup")
+    assert calls < len(streamer.seen) <= calls * 1.1 + RESENDS
+
+
+async def test_broken_connections_leave_nothing_behind(caller: Service, streamer: Streamer) -> None:
+    """Another request of the same task is not taken for one that is sent again."""
+    async with session(caller) as user:
+        for _ in range(3):
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await user.post(f"{streamer.url}/hangup")
+            async with user.get(f"{streamer.url}/ok") as reply:
+                assert await reply.text() == "yes"

@@ -8,7 +8,7 @@ from celery import Celery, Task
 from celery.contrib.testing.worker import start_worker
 from kombu.exceptions import OperationalError
 from tests.sdk.fleet import PATIENCE_S, MeterListener
-from tests.sdk.guarding import break_at, failures, mend
+from tests.sdk.guarding import PATIENT, break_at, failures, guard_in, mend
 
 from breakwater.model import SystemClock
 from breakwater.sdk import (
@@ -26,8 +26,6 @@ from breakwater.sdk import (
 )
 from breakwater.sdk.celery import TaskFaultError, guard_app
 from breakwater.sdk.guard import Command
-
-PATIENT = CommandConfig(timeout_s=PATIENCE_S)
 
 
 class Shop:
@@ -71,13 +69,6 @@ class Shop:
 
 
 @pytest.fixture
-def shop_service(service_of: Callable[..., Service]) -> Iterator[Service]:
-    """The service that publishes, and works."""
-    with service_of("shop", url="none") as service:
-        yield service
-
-
-@pytest.fixture
 def shop_of(shop_service: Service, request: pytest.FixtureRequest) -> Callable[..., Shop]:
     """Makes applications with a broker of their own."""
     return lambda **options: Shop(shop_service, f"q-{abs(hash(request.node.name))}", **options)
@@ -93,9 +84,7 @@ def shop(shop_of: Callable[..., Shop]) -> Iterator[Shop]:
 
 def guard(service: Service) -> Command:
     """The guard around publishing."""
-    found = service.guards.get("jobs")
-    assert found is not None
-    return found
+    return guard_in(service, "jobs")
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import Random
 
 import msgspec
@@ -13,8 +13,13 @@ from tests.sdk.fleet import Platform, instance
 
 from breakwater.model import Instance
 from breakwater.sdk import Service
-from breakwater.sdk.discovery import Lease, RegistryView, Resolver, is_service_name
-from breakwater.sdk.discovery.resolver import AVOID_S
+from breakwater.sdk.discovery import (
+    Evidence,
+    Lease,
+    RegistryView,
+    Resolver,
+    is_service_name,
+)
 from breakwater.sdk.discovery.view import GRACE_S
 from breakwater.sdk.settings import Address, ServiceSettings
 from breakwater.testing import FakeClock
@@ -23,7 +28,7 @@ from breakwater.testing import FakeClock
 @pytest.fixture
 def view(clock: FakeClock) -> RegistryView:
     """A view that is fed by hand."""
-    return RegistryView(None, clock=clock, random=Random(1))
+    return RegistryView((), clock=clock, random=Random(1))
 
 
 def answer(revision: int, *instances: dict[str, object]) -> bytes:
@@ -124,10 +129,15 @@ def resolver(view: RegistryView, clock: FakeClock) -> Resolver:
     return Resolver(view, "a", clock=clock, random=Random(1))
 
 
-def picks(resolver: Resolver, count: int, **options: list[str]) -> list[str]:
+def picks(resolver: Resolver, count: int, exclude: Collection[str] = ()) -> list[str]:
     """What the resolver picks in a row."""
-    found = [resolver.pick("cdn", **options) for _ in range(count)]
-    return [one.instance_id for one in found if one is not None]
+    found = []
+    for _ in range(count):
+        pick = resolver.pick("cdn", exclude)
+        if pick is not None:
+            pick.settle()
+            found.append(pick.instance.instance_id)
+    return found
 
 
 def test_instances_of_the_own_zone_take_turns(resolver: Resolver) -> None:
@@ -148,19 +158,19 @@ def test_an_empty_zone_spills_over(view: RegistryView, clock: FakeClock) -> None
 
 def test_one_that_refused_is_passed_over_for_a_second(resolver: Resolver, clock: FakeClock) -> None:
     """The next calls go to its neighbour, and soon it is tried again."""
-    resolver.refused("cdn-1")
-    assert set(picks(resolver, 6)) == {"cdn-3"}
-    resolver.refused("cdn-3")
-    assert set(picks(resolver, 6)) == {"cdn-2", "cdn-4"}
-    clock.advance(AVOID_S)
-    assert set(picks(resolver, 6)) == {"cdn-1", "cdn-3"}
+    resolver.note("cdn", "cdn-3", Evidence.REFUSED)
+    assert "cdn-3" not in picks(resolver, 20)
+    resolver.note("cdn", "cdn-1", Evidence.REFUSED)
+    assert set(picks(resolver, 20)) == {"cdn-2", "cdn-4"}
+    clock.advance(1.0)
+    assert {"cdn-1", "cdn-3"} & set(picks(resolver, 6))
 
 
 def test_if_all_refused_all_are_tried(resolver: Resolver) -> None:
     """A call is never failed for want of trying."""
     for number in range(1, 5):
-        resolver.refused(f"cdn-{number}")
-    assert set(picks(resolver, 6)) == {"cdn-1", "cdn-3"}
+        resolver.note("cdn", f"cdn-{number}", Evidence.REFUSED)
+    assert len(picks(resolver, 6)) == 6
 
 
 def test_a_retry_goes_elsewhere_if_it_can(resolver: Resolver) -> None:
@@ -224,7 +234,7 @@ def quick(platform: Platform) -> ServiceSettings:
 def lease_of(settings: ServiceSettings, clock: FakeClock) -> Lease:
     """A lease at the platform of the settings."""
     assert settings.platform is not None
-    return Lease(settings.platform, settings, clock=clock, random=Random(1))
+    return Lease((settings.platform,), settings, clock=clock, random=Random(1))
 
 
 def test_a_registry_that_forgot_us_is_told_again(
@@ -341,7 +351,7 @@ def test_the_rest_of_a_platform_that_hangs_up_in_the_middle(
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         service = service_of("cdn", url=f"http://127.0.0.1:{listener.getsockname()[1]}")
-        view = service._view
+        view = service._membership._view
         view.start()
         peer, _ = listener.accept()
         peer.recv(65536)

@@ -1,7 +1,6 @@
 """Load shedding in front of gRPC servers, sync and asyncio, over real channels."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,11 +9,12 @@ import grpc.aio
 import pytest
 from tests.sdk.fleet import PATIENCE_S, MeterListener
 from tests.sdk.grpc_shop import SERVICE, Shop, method, open_shop
+from tests.sdk.guarding import wait_until, wait_until_async
 
 from breakwater.sdk import Service, grpc_aio
 from breakwater.sdk.errors import SettingsError
 from breakwater.sdk.grpc import server_interceptor
-from breakwater.sdk.guard.limiting.shedding import SheddingConfig
+from breakwater.sdk.guard.config import SheddingConfig
 
 SHEDDABLE = (("baggage", "bw.criticality=sheddable"),)
 PUSH_BACK = "grpc-retry-pushback-ms"
@@ -78,7 +78,7 @@ def test_a_stream_holds_its_place_until_it_ends(prices: Service) -> None:
             get(b"a")
         assert refused(failed.value) == ("bulkhead_full", "1000")
         stream.cancel()
-        until(lambda: door.stats().in_flight == 0)
+        wait_until(lambda: door.stats().in_flight == 0)
         assert list(watch(b"2")) == [b"0", b"1"]
         with pytest.raises(grpc.RpcError):
             get(b"crash")
@@ -96,7 +96,7 @@ def test_a_call_waits_in_the_queue_for_its_turn(prices: Service) -> None:
         first = get.future(b"hang")
         assert shop.entered.wait(PATIENCE_S)
         second = get.future(b"a")
-        until(lambda: door.stats().waiting == 1)
+        wait_until(lambda: door.stats().waiting == 1)
         shop.release.set()
         assert (first.result(PATIENCE_S), second.result(PATIENCE_S)) == (b"HANG", b"A")
     assert door.stats().shed == {}
@@ -107,16 +107,6 @@ def test_two_limits_are_one_too_many(prices: Service) -> None:
     for make in (server_interceptor, grpc_aio.server_interceptor):
         with pytest.raises(SettingsError, match="not both"):
             make(prices, shedding=SheddingConfig(limit=1), max_concurrent=1)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Let other threads run until it holds."""
-    pause = threading.Event()
-    for _ in range(int(PATIENCE_S * 1000)):
-        if holds():
-            return
-        pause.wait(0.001)
-    raise AssertionError("it did not come to hold")
 
 
 class AsyncShop:
@@ -151,12 +141,6 @@ class AsyncShop:
         return server, f"127.0.0.1:{port}"
 
 
-async def until_async(holds: Callable[[], bool]) -> None:
-    """As `until`, on the loop; the caller's own deadline ends it."""
-    while not holds():  # noqa: ASYNC110 - the stats of a server tell nobody when they change
-        await asyncio.sleep(0.001)
-
-
 @pytest.mark.anyio
 async def test_on_asyncio_calls_are_shed_and_streams_hold_their_place(prices: Service) -> None:
     """Refused with a reason while a stream is open; served once its caller has left."""
@@ -175,7 +159,7 @@ async def test_on_asyncio_calls_are_shed_and_streams_hold_their_place(prices: Se
             await anext(aiter(watch(b"a", metadata=SHEDDABLE)))
         assert refused(failed.value)[1] == "2000"
         stream.cancel()
-        await until_async(lambda: door.stats().in_flight == 0)
+        await wait_until_async(lambda: door.stats().in_flight == 0)
         assert await get(b"a") == b"A"
     await server.stop(None)
     assert prices.stats().servers[-1].rejected == 2
@@ -193,9 +177,9 @@ async def test_on_asyncio_a_call_waits_for_its_turn_or_leaves_the_queue(prices: 
         first = get(b"hang")
         await shop.entered.wait()
         leaver, second = get(b"x"), get(b"a")
-        await until_async(lambda: door.stats().waiting == 2)
+        await wait_until_async(lambda: door.stats().waiting == 2)
         leaver.cancel()
-        await until_async(lambda: door.stats().waiting == 1)
+        await wait_until_async(lambda: door.stats().waiting == 1)
         shop.go.set()
         assert [await first, await second] == [b"HANG", b"A"]
     await server.stop(None)

@@ -291,6 +291,45 @@ def test_a_deadline_is_looked_at_between_pieces(caller: Service, streamer: Strea
         user.get("/endless")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/trickle", "/trickle-head"])
+def test_a_server_that_drips_does_not_outlive_the_deadline(
+    caller: Service, streamer: Streamer, path: str
+) -> None:
+    """Each read gets what is left, not the same time again."""
+    with client(caller, streamer, parts={"timeout_s": 5.0}) as user, deadline(0.2):
+        with pytest.raises(httpx.TimeoutException):
+            user.get(path, timeout=60)
+        assert not streamer.go_on.is_set()  # it would have gone on for ever
+        assert in_flight(caller) == 0
+
+
+@pytest.mark.slow
+def test_a_head_that_drips_ends_with_the_attempt(caller: Service, streamer: Streamer) -> None:
+    """The limit of an attempt is one for all reads, and the connection is not used again."""
+    with client(caller, streamer, parts={"timeout_s": 0.1}) as user:
+        for _ in range(2):
+            with pytest.raises(httpx.ReadTimeout):
+                user.get("/trickle-head", timeout=60)
+        assert user.get("/ok").text == "yes"
+    assert len(streamer.seen) == 3
+
+
+@pytest.mark.slow
+def test_a_dripping_stream_is_read_until_the_deadline(caller: Service, streamer: Streamer) -> None:
+    """What came before it is the user's."""
+    got: list[bytes] = []
+    with (
+        client(caller, streamer) as user,
+        deadline(0.2),
+        user.stream("GET", "/trickle") as reply,
+        pytest.raises(httpx.TimeoutException),
+    ):
+        got.extend(reply.iter_raw())
+    assert b"".join(got).startswith(b"xx")
+    assert in_flight(caller) == 0
+
+
 def test_what_cannot_be_sent_is_the_callers_mistake(
     caller: Service, streamer: Streamer, meters: MeterListener
 ) -> None:

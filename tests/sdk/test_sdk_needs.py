@@ -1,7 +1,10 @@
 """An adapter without its library."""
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +45,14 @@ def test_an_adapter_says_what_to_install() -> None:
         [sys.executable, "-c", PROGRAM, told], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
+
+
+def test_each_library_is_an_extra() -> None:
+    """What an adapter is for can be installed beside the SDK, as `breakwater[flask]`."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    extras = {
+        name: [re.split(r"[><=\[]", each)[0] for each in wanted]
+        for name, wanted in project["optional-dependencies"].items()
+    }
+    for library in set(ADAPTERS.values()):
+        assert extras[library.removesuffix("io")] == [library]

@@ -10,7 +10,7 @@ import redis.asyncio
 from redis import exceptions
 from tests.sdk.databases import redis as redis_server
 from tests.sdk.fleet import PATIENCE_S, MeterListener
-from tests.sdk.guarding import break_at, failures, mend, permits_out
+from tests.sdk.guarding import BRIEF, PATIENT, break_at, failures, guard_in, mend, permits_out
 
 from breakwater.sdk import (
     BulkheadConfig,
@@ -25,8 +25,6 @@ from breakwater.sdk import (
 from breakwater.sdk.guard import Command
 from breakwater.sdk.redis import guard_client
 
-PATIENT = CommandConfig(timeout_s=PATIENCE_S)
-BRIEF = CommandConfig(timeout_s=0.05)
 AGAIN = CommandConfig(timeout_s=PATIENCE_S, retry=RetryConfig(max_attempts=3, initial_s=0.0))
 pytestmark = pytest.mark.slow
 """A server of its own has to be started."""
@@ -40,14 +38,7 @@ def server() -> Iterator[int]:
 
 
 @pytest.fixture
-def shop(service_of: Callable[..., Service]) -> Iterator[Service]:
-    """The service whose cache it is."""
-    with service_of("shop", url="none") as service:
-        yield service
-
-
-@pytest.fixture
-def cache_of(shop: Service, server: int) -> Iterator[Callable[..., Any]]:
+def cache_of(shop_service: Service, server: int) -> Iterator[Callable[..., Any]]:
     """Makes guarded clients, closed at the end; the cache is empty at first."""
     clients: list[Any] = []
     with redis.Redis(port=server) as plain:
@@ -57,7 +48,7 @@ def cache_of(shop: Service, server: int) -> Iterator[Callable[..., Any]]:
         options: dict[str, Any] = {"pool_config": PATIENT}
         options.update({k: given.pop(k) for k in ("fallback", "pool_config") if k in given})
         client = redis.Redis(**{"port": server, **given})
-        guard_client(shop, client, "sessions", config, **options)
+        guard_client(shop_service, client, "sessions", config, **options)
         clients.append(client)
         return client
 
@@ -68,9 +59,7 @@ def cache_of(shop: Service, server: int) -> Iterator[Callable[..., Any]]:
 
 def guard(service: Service, name: str = "sessions") -> Command:
     """The guard of this name."""
-    found = service.guards.get(name)
-    assert found is not None
-    return found
+    return guard_in(service, name)
 
 
 def test_commands_and_pipelines_are_recorded(
@@ -96,20 +85,20 @@ def test_commands_and_pipelines_are_recorded(
 
 
 def test_a_client_is_guarded_once_and_may_share_its_pool(
-    shop: Service, cache_of: Callable[..., Any]
+    shop_service: Service, cache_of: Callable[..., Any]
 ) -> None:
     """Two guards around one another would count everything twice."""
     cache = cache_of()
     with pytest.raises(SettingsError, match="already"):
-        guard_client(shop, cache, "again")
+        guard_client(shop_service, cache, "again")
     other = redis.Redis(connection_pool=cache.connection_pool)
-    guard_client(shop, other, "other", PATIENT)
+    guard_client(shop_service, other, "other", PATIENT)
     other.set("a", 1)
-    assert guard(shop, "sessions.pool").stats().calls["success"] == 1
+    assert guard(shop_service, "sessions.pool").stats().calls["success"] == 1
 
 
 def test_what_redis_answers_is_not_its_fault(
-    shop: Service, cache_of: Callable[..., Any], meters: MeterListener
+    shop_service: Service, cache_of: Callable[..., Any], meters: MeterListener
 ) -> None:
     """A wrong type is the caller's own affair."""
     cache = cache_of()
@@ -117,28 +106,28 @@ def test_what_redis_answers_is_not_its_fault(
     with pytest.raises(exceptions.ResponseError):
         cache.lpush("a", 1)
     meters.wait_for("ipc.endpoint=lpush", "ipc.status=bad_request")
-    assert failures(guard(shop)) == 0
+    assert failures(guard(shop_service)) == 0
 
 
 def test_a_slow_answer_is_waited_for_no_longer_than_the_limit(
-    shop: Service, cache_of: Callable[..., Any], meters: MeterListener
+    shop_service: Service, cache_of: Callable[..., Any], meters: MeterListener
 ) -> None:
     """The answer that comes late is not taken for the next one's."""
     cache = cache_of(socket_timeout=PATIENCE_S)
     cache.get("a")
-    guard(shop).configure(BRIEF)
+    guard(shop_service).configure(BRIEF)
     with pytest.raises(exceptions.TimeoutError):
         cache.execute_command("BLPOP", "nothing", 0)
-    guard(shop).configure(PATIENT)
+    guard(shop_service).configure(PATIENT)
     meters.wait_for("ipc.endpoint=blpop", "ipc.status=timeout")
-    assert failures(guard(shop)) == 1
+    assert failures(guard(shop_service)) == 1
     cache.set("a", 1)
     assert cache.get("a") == b"1"
-    assert permits_out(guard(shop)) == 0
+    assert permits_out(guard(shop_service)) == 0
 
 
 def test_the_deadline_limits_commands_and_then_lets_go(
-    shop: Service, cache_of: Callable[..., Any]
+    shop_service: Service, cache_of: Callable[..., Any]
 ) -> None:
     """The timeout of a connection is its own again for who comes without a deadline."""
     cache = cache_of(CommandConfig(), socket_timeout=PATIENCE_S)
@@ -153,21 +142,21 @@ def test_the_deadline_limits_commands_and_then_lets_go(
 
 
 def test_a_dead_server_is_one_failure_without_hidden_repetitions(
-    shop: Service, cache_of: Callable[..., Any], refusing: int, meters: MeterListener
+    shop_service: Service, cache_of: Callable[..., Any], refusing: int, meters: MeterListener
 ) -> None:
     """The client's own retries are off; reads are tried again by the guard where told to."""
     cache = cache_of(PATIENT, port=refusing)
     with pytest.raises(exceptions.ConnectionError):
         cache.get("a")
-    assert guard(shop, "sessions.pool").stats().calls["failure"] == 1
+    assert guard(shop_service, "sessions.pool").stats().calls["failure"] == 1
     meters.wait_for("ipc.endpoint=get", "ipc.status=connection_error", "refused")
     again = cache_of(AGAIN, port=refusing)
     with pytest.raises(exceptions.ConnectionError):
         again.get("a")
-    assert guard(shop, "sessions-2").stats().calls["failure"] == 3
+    assert guard(shop_service, "sessions-2").stats().calls["failure"] == 3
     with pytest.raises(exceptions.ConnectionError):
         again.incr("a")
-    assert guard(shop, "sessions-2").stats().calls["failure"] == 4
+    assert guard(shop_service, "sessions-2").stats().calls["failure"] == 4
 
 
 def test_a_fallback_answers_as_if_nothing_were_cached(
@@ -181,48 +170,50 @@ def test_a_fallback_answers_as_if_nothing_were_cached(
     meters.wait_for("ipc.endpoint=get", "ipc.status=fallback")
 
 
-def test_a_full_guard_refuses_as_redis_would(shop: Service, cache_of: Callable[..., Any]) -> None:
+def test_a_full_guard_refuses_as_redis_would(
+    shop_service: Service, cache_of: Callable[..., Any]
+) -> None:
     """The error is both ours and a ConnectionError."""
     cache = cache_of(CommandConfig(bulkhead=BulkheadConfig(max_concurrent=1)))
-    with guard(shop).entered(), pytest.raises(exceptions.ConnectionError) as refused:
+    with guard(shop_service).entered(), pytest.raises(exceptions.ConnectionError) as refused:
         cache.get("a")
     assert isinstance(refused.value, CallRefusedError)
 
 
 def test_faults_hit_commands_or_connections(
-    shop: Service, cache_of: Callable[..., Any], meters: MeterListener
+    shop_service: Service, cache_of: Callable[..., Any], meters: MeterListener
 ) -> None:
     """At the point `cache`, or at `pool`; within the attempt, and marked."""
     cache = cache_of()
     cache.set("a", 1)
-    break_at(shop, "cache", "error", peer="sessions", endpoint="get", status=503)
+    break_at(shop_service, "cache", "error", peer="sessions", endpoint="get", status=503)
     with pytest.raises(exceptions.ConnectionError, match="injected"):
         cache.get("a")
     cache.set("a", 2)
-    break_at(shop, "cache", "hang")
-    guard(shop).configure(BRIEF)
+    break_at(shop_service, "cache", "hang")
+    guard(shop_service).configure(BRIEF)
     with pytest.raises(exceptions.TimeoutError):
         cache.get("a")
-    guard(shop).configure(PATIENT)
-    assert failures(guard(shop)) == 2
-    break_at(shop, "pool", "error", peer="sessions")
+    guard(shop_service).configure(PATIENT)
+    assert failures(guard(shop_service)) == 2
+    break_at(shop_service, "pool", "error", peer="sessions")
     with pytest.raises(exceptions.ConnectionError, match="injected"):
         cache.get("a")
-    assert failures(guard(shop, "sessions.pool")) == 1
-    mend(shop)
+    assert failures(guard(shop_service, "sessions.pool")) == 1
+    mend(shop_service)
     assert cache.get("a") == b"2"
     meters.wait_for("ipc.endpoint=get", "ipc.failure.injected=true", "ipc.status=unavailable")
     meters.wait_for("ipc.endpoint=connect", "ipc.failure.injected=true")
 
 
 def test_waiting_for_a_connection_ends_with_the_deadline(
-    shop: Service, server: int, meters: MeterListener
+    shop_service: Service, server: int, meters: MeterListener
 ) -> None:
     """However long a blocking pool would wait."""
     kind: Any = redis.BlockingConnectionPool
     pool = kind(port=server, max_connections=1, timeout=3600)
     client = redis.Redis(connection_pool=pool)
-    guard_client(shop, client, "sessions", PATIENT, pool_config=PATIENT)
+    guard_client(shop_service, client, "sessions", PATIENT, pool_config=PATIENT)
     held = pool.get_connection()
     with deadline(0.1), pytest.raises((exceptions.ConnectionError, exceptions.TimeoutError)):
         client.get("a")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import requests
+from requests.adapters import BaseAdapter
 from tests.sdk.fleet import MeterListener
 from tests.sdk.streaming import QUICK, Streamer, in_flight, rule
 from urllib3 import Timeout
@@ -112,6 +113,44 @@ def test_a_body_that_stalls_ends_within_the_attempt(
     meters.wait_for("ipc.endpoint=drip", "ipc.status=timeout")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/trickle", "/trickle-head"])
+@pytest.mark.parametrize("limit", ["attempt", "deadline"])
+def test_a_server_that_drips_does_not_outlive_its_limit(
+    caller: Service, streamer: Streamer, path: str, limit: str
+) -> None:
+    """Each read gets what is left, not the same time again."""
+    parts = {"timeout_s": 0.1 if limit == "attempt" else 5.0}
+    with session(caller, parts=parts) as user, deadline(5.0 if limit == "attempt" else 0.1):
+        with pytest.raises(requests.RequestException, match=r"timed out|no time is left"):
+            user.get(f"{streamer.url}{path}", timeout=60)
+        assert not streamer.go_on.is_set()  # it would have gone on for ever
+        assert in_flight(caller) == 0
+
+
+@pytest.mark.slow
+def test_a_dripping_stream_is_read_until_the_deadline(caller: Service, streamer: Streamer) -> None:
+    """What came before it is the user's."""
+    got: list[bytes] = []
+    with session(caller) as user, deadline(0.2):
+        reply = user.get(f"{streamer.url}/trickle", stream=True)
+        with pytest.raises(requests.RequestException):
+            got.extend(reply.iter_content(1))
+    assert b"".join(got).startswith(b"xx")
+    assert in_flight(caller) == 0
+
+
+@pytest.mark.slow
+def test_connections_are_used_again_under_limits(caller: Service, streamer: Streamer) -> None:
+    """How long one attempt had says nothing of the next on the same connection."""
+    with session(caller, parts={"timeout_s": 5.0}) as user:
+        with deadline(0.2):
+            assert user.get(f"{streamer.url}/ok").text == "yes"
+        assert user.get(f"{streamer.url}/ok").text == "yes"
+        (pool,) = user.get_adapter("http://")._inner.poolmanager.pools._container.values()  # type: ignore[attr-defined] # of the adapter within
+        assert (pool.num_connections, pool.num_requests) == (1, 2)
+
+
 def test_a_near_deadline_is_not_held_against_the_callee(
     caller: Service, streamer: Streamer
 ) -> None:
@@ -171,6 +210,26 @@ def test_a_response_that_is_dropped_gives_its_permit_back(
         assert in_flight(caller) == 0
         assert connection is not None
         connection.close()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_adapter_of_the_users_own_may_answer_from_a_file(
+    caller: Service, *, stream: bool
+) -> None:
+    """What requests can read, it can read under guard."""
+
+    class Own(BaseAdapter):
+        def send(self, request: requests.PreparedRequest, *args: Any, **given: Any) -> Any:
+            made = requests.Response()
+            made.status_code, made.raw, made.request = 200, BytesIO(b"own"), request
+            return made
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    with session(caller, inner=Own()) as user:
+        assert user.get("http://account.test/", stream=stream).content == b"own"
+    assert in_flight(caller) == 0
 
 
 def test_a_service_name_leads_to_an_instance(

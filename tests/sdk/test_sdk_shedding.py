@@ -2,16 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import pytest
 from tests.sdk.fleet import PATIENCE_S, MeterListener, serving
+from tests.sdk.guarding import wait_until_async
 
 from breakwater.sdk import Service
 from breakwater.sdk.errors import SettingsError
-from breakwater.sdk.guard.limiting.shedding import SheddingConfig
+from breakwater.sdk.guard import LiveConfig
+from breakwater.sdk.guard.config import SheddingConfig
+from breakwater.sdk.guard.tuning.layers import Place
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -43,12 +45,6 @@ class Backend:
     async def entered_once(self) -> None:
         """Wait until one more request hangs."""
         assert await asyncio.to_thread(self.entered.acquire, timeout=PATIENCE_S)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Let others run until it holds; the caller's own deadline ends it."""
-    while not holds():  # noqa: ASYNC110 - the stats of a server tell nobody when they change
-        await asyncio.sleep(0.001)
 
 
 class Caller:
@@ -103,7 +99,7 @@ async def test_a_request_waits_in_the_queue_for_its_turn(service: Service) -> No
             first = asyncio.ensure_future(caller.get("/hang"))
             await backend.entered_once()
             second = asyncio.ensure_future(caller.get("/quick"))
-            await until(lambda: app.stats().waiting == 1)
+            await wait_until_async(lambda: app.stats().waiting == 1)
             backend.go.set()
             assert [(await first)[0], (await second)[0]] == [200, 200]
     assert app.stats().shed == {}
@@ -138,9 +134,9 @@ async def test_a_client_that_leaves_the_queue_frees_its_place(service: Service) 
             hanging = asyncio.ensure_future(caller.get("/hang"))
             await backend.entered_once()
             leaving = asyncio.ensure_future(caller.get("/quick"))
-            await until(lambda: app.stats().waiting == 1)
+            await wait_until_async(lambda: app.stats().waiting == 1)
             leaving.cancel()
-            await until(lambda: app.stats().waiting == 0)
+            await wait_until_async(lambda: app.stats().waiting == 0)
             backend.go.set()
             await hanging
             assert (await caller.get("/quick"))[0] == 200
@@ -163,3 +159,25 @@ async def test_one_limit_is_enough(service: Service) -> None:
     """max_concurrent and shedding say the same and may not contradict each other."""
     with pytest.raises(SettingsError, match="not both"):
         service.asgi(Backend(), max_concurrent=1, shedding=SheddingConfig())
+
+
+async def test_a_running_server_can_be_told_to_shed_and_to_stop(service: Service) -> None:
+    """One that was made without a limit takes a live setting as any other does."""
+    backend, live = Backend(), LiveConfig(service.guards)
+    app = service.asgi(backend)
+    with serving(app) as port:
+        async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE_S):
+            caller = Caller(session, port)
+            assert (await caller.get("/quick"))[0] == 200
+            assert app.stats().limit is None
+            keys = {"shedding.enabled": True, "shedding.limit": 1, "shedding.queue": 0}
+            live.put("file", {Place("command", "http", key): keys[key] for key in keys})
+            hanging = asyncio.ensure_future(caller.get("/hang"))
+            await backend.entered_once()
+            status, text, _ = await caller.get("/quick")
+            assert (status, "bulkhead_full" in text) == (503, True)
+            live.put("file", {})
+            assert (await caller.get("/quick"))[0] == 200
+            backend.go.set()
+            assert (await hanging)[0] == 200
+    assert app.stats().shed == {"critical.bulkhead_full": 1}

@@ -10,7 +10,16 @@ from sqlalchemy import Engine, create_engine, exc, text
 from sqlalchemy.pool import QueuePool
 from tests.sdk.databases import postgresql
 from tests.sdk.fleet import PATIENCE_S, MeterListener
-from tests.sdk.guarding import break_at, failures, mend, permits_out, waits_of
+from tests.sdk.guarding import (
+    BRIEF,
+    PATIENT,
+    break_at,
+    failures,
+    guard_in,
+    mend,
+    permits_out,
+    waits_of,
+)
 
 from breakwater.model import SystemClock
 from breakwater.sdk import (
@@ -29,26 +38,17 @@ from breakwater.sdk.sqlalchemy import guard_engine
 ENDLESS = text(
     "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r"
 )
-PATIENT = CommandConfig(timeout_s=PATIENCE_S)
-BRIEF = CommandConfig(timeout_s=0.05)
 
 
 @pytest.fixture
-def shop(service_of: Callable[..., Service]) -> Iterator[Service]:
-    """The service whose database it is."""
-    with service_of("shop", url="none") as service:
-        yield service
-
-
-@pytest.fixture
-def engine_of(shop: Service, tmp_path: Path) -> Iterator[Callable[..., Engine]]:
+def engine_of(shop_service: Service, tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     """Makes guarded engines on one SQLite file, disposed of at the end."""
     engines: list[Engine] = []
 
     def make(config: CommandConfig = PATIENT, **given: Any) -> Engine:
         pool_config = given.pop("pool_config", None)
         engine = create_engine(f"sqlite:///{tmp_path}/shop.db", poolclass=QueuePool, **given)
-        guard_engine(shop, engine, "titles-db", config, pool_config=pool_config)
+        guard_engine(shop_service, engine, "titles-db", config, pool_config=pool_config)
         engines.append(engine)
         return engine
 
@@ -59,9 +59,7 @@ def engine_of(shop: Service, tmp_path: Path) -> Iterator[Callable[..., Engine]]:
 
 def guard(service: Service, name: str = "titles-db") -> Command:
     """The guard of this name."""
-    found = service.guards.get(name)
-    assert found is not None
-    return found
+    return guard_in(service, name)
 
 
 def test_statements_and_connections_are_recorded(
@@ -79,14 +77,14 @@ def test_statements_and_connections_are_recorded(
         assert "ipc.status=success" in line
 
 
-def test_an_engine_is_guarded_once(shop: Service, engine_of: Callable[..., Engine]) -> None:
+def test_an_engine_is_guarded_once(shop_service: Service, engine_of: Callable[..., Engine]) -> None:
     """Two guards around one another would count everything twice."""
     with pytest.raises(SettingsError, match="already"):
-        guard_engine(shop, engine_of(), "again")
+        guard_engine(shop_service, engine_of(), "again")
 
 
 def test_what_the_caller_did_wrong_is_not_the_databases_fault(
-    shop: Service, engine_of: Callable[..., Engine], meters: MeterListener
+    shop_service: Service, engine_of: Callable[..., Engine], meters: MeterListener
 ) -> None:
     """Constraints and syntax are recorded, and never open the breaker."""
     engine = engine_of()
@@ -99,39 +97,41 @@ def test_what_the_caller_did_wrong_is_not_the_databases_fault(
         connection.execute(text("SELECT * FROM nowhere"))
     meters.wait_for("insert.titles", "ipc.status=bad_request", "sqlite_constraint")
     meters.wait_for("select.nowhere", "ipc.status=bad_request", "sqlite_error")
-    assert failures(guard(shop)) == 0
+    assert failures(guard(shop_service)) == 0
 
 
 def test_a_slow_statement_is_stopped_at_the_limit(
-    shop: Service, engine_of: Callable[..., Engine], meters: MeterListener
+    shop_service: Service, engine_of: Callable[..., Engine], meters: MeterListener
 ) -> None:
     """And the connection is as good as before."""
     engine = engine_of()
     with engine.connect() as connection:
-        guard(shop).configure(BRIEF)
+        guard(shop_service).configure(BRIEF)
         with pytest.raises(exc.OperationalError, match="interrupted"):
             connection.execute(ENDLESS)
-        guard(shop).configure(PATIENT)
+        guard(shop_service).configure(PATIENT)
         assert connection.execute(text("SELECT 1")).scalar() == 1
     meters.wait_for("ipc.status=timeout", "with.r")
-    assert failures(guard(shop)) == 1
-    assert permits_out(guard(shop)) == 0
+    assert failures(guard(shop_service)) == 1
+    assert permits_out(guard(shop_service)) == 0
 
 
 def test_the_deadline_stops_a_statement_too(
-    shop: Service, engine_of: Callable[..., Engine]
+    shop_service: Service, engine_of: Callable[..., Engine]
 ) -> None:
     """One cut short by it says nothing of the database; past it nothing is executed."""
     with engine_of().connect() as connection:
         with deadline(0.2), pytest.raises(exc.OperationalError, match="interrupted"):
             connection.execute(ENDLESS)
-        assert failures(guard(shop)) == 0
+        assert failures(guard(shop_service)) == 0
         with deadline(-1.0), pytest.raises(DeadlineExceededError) as late:
             connection.execute(text("SELECT 1"))
     assert isinstance(late.value, exc.OperationalError)
 
 
-def test_a_locked_database_is_a_failure(shop: Service, engine_of: Callable[..., Engine]) -> None:
+def test_a_locked_database_is_a_failure(
+    shop_service: Service, engine_of: Callable[..., Engine]
+) -> None:
     """The caller did nothing wrong."""
     engine = engine_of(connect_args={"timeout": 0.0})
     with engine.begin() as first:
@@ -141,16 +141,16 @@ def test_a_locked_database_is_a_failure(shop: Service, engine_of: Callable[..., 
         with pytest.raises(exc.OperationalError, match="locked"):
             second.exec_driver_sql("BEGIN IMMEDIATE")
         first.rollback()
-    assert failures(guard(shop)) == 1
+    assert failures(guard(shop_service)) == 1
 
 
 def test_a_full_guard_refuses_as_sqlalchemy_would(
-    shop: Service, engine_of: Callable[..., Engine]
+    shop_service: Service, engine_of: Callable[..., Engine]
 ) -> None:
     """The error is both ours and an OperationalError, and has a message of its own."""
     engine = engine_of(CommandConfig(bulkhead=BulkheadConfig(max_concurrent=1)))
     with (
-        guard(shop).entered(),
+        guard(shop_service).entered(),
         engine.connect() as connection,
         pytest.raises(exc.OperationalError) as refused,
     ):
@@ -162,44 +162,44 @@ def test_a_full_guard_refuses_as_sqlalchemy_would(
 
 
 def test_faults_at_the_database_look_like_the_drivers_own(
-    shop: Service, engine_of: Callable[..., Engine], meters: MeterListener
+    shop_service: Service, engine_of: Callable[..., Engine], meters: MeterListener
 ) -> None:
     """Errors and slowness, on the statements of the endpoint, within the attempt."""
     engine = engine_of()
     with engine.connect() as connection:
-        break_at(shop, "database", "error", peer="titles-db", endpoint="select", status=503)
+        break_at(shop_service, "database", "error", peer="titles-db", endpoint="select", status=503)
         with pytest.raises(exc.OperationalError, match="injected fault"):
             connection.execute(text("SELECT 1"))
         connection.execute(text("PRAGMA user_version"))
-        break_at(shop, "database", "hang", peer="titles-db")
-        guard(shop).configure(BRIEF)
+        break_at(shop_service, "database", "hang", peer="titles-db")
+        guard(shop_service).configure(BRIEF)
         with pytest.raises(exc.OperationalError, match="no answer in time"):
             connection.execute(text("SELECT 1"))
-        mend(shop)
-        guard(shop).configure(PATIENT)
+        mend(shop_service)
+        guard(shop_service).configure(PATIENT)
         connection.execute(text("SELECT 1"))
-    assert failures(guard(shop)) == 2
+    assert failures(guard(shop_service)) == 2
     meters.wait_for("ipc.failure.injected=true", "ipc.status=unavailable")
     meters.wait_for("ipc.failure.injected=true", "ipc.status=timeout")
 
 
 def test_faults_at_the_pool_hit_connections_only(
-    shop: Service, engine_of: Callable[..., Engine], meters: MeterListener
+    shop_service: Service, engine_of: Callable[..., Engine], meters: MeterListener
 ) -> None:
     """As the driver's errors when connecting, and as the pool's own timeout."""
     engine = engine_of(pool_timeout=0.05)
     with engine.connect() as connection:
-        break_at(shop, "pool", "error", peer="titles-db", status=503)
+        break_at(shop_service, "pool", "error", peer="titles-db", status=503)
         connection.execute(text("SELECT 1"))
         with pytest.raises(exc.OperationalError, match="injected fault"):
             engine.connect()
-        break_at(shop, "pool", "hang")
+        break_at(shop_service, "pool", "hang")
         with pytest.raises(exc.TimeoutError):
             engine.connect()
-    mend(shop)
+    mend(shop_service)
     with engine.connect():
         pass
-    assert failures(guard(shop, "titles-db.pool")) == 2
+    assert failures(guard(shop_service, "titles-db.pool")) == 2
     meters.wait_for("ipc.failure.injected=true", "ipc.endpoint=connect", "pool_timeout")
 
 
@@ -216,37 +216,39 @@ def test_waiting_for_a_connection_ends_with_the_deadline(
 
 
 def test_connecting_may_be_tried_again(
-    shop: Service, engine_of: Callable[..., Engine], tmp_path: Path
+    shop_service: Service, engine_of: Callable[..., Engine], tmp_path: Path
 ) -> None:
     """If its configuration says so; statements never are."""
     retry = RetryConfig(max_attempts=3, initial_s=0.0)
     again = CommandConfig(retry=retry, timeout_s=PATIENCE_S)
     engine = engine_of(again, pool_config=again)
     with engine.connect() as connection:
-        break_at(shop, "database", "error")
+        break_at(shop_service, "database", "error")
         with pytest.raises(exc.OperationalError):
             connection.execute(text("SELECT 1"))
-    assert shop.runtime.faults.stats().calls_hit == 1
-    break_at(shop, "pool", "error")
+    assert shop_service.runtime.faults.stats().calls_hit == 1
+    break_at(shop_service, "pool", "error")
     with pytest.raises(exc.OperationalError):
         engine.connect()
-    assert shop.runtime.faults.stats().calls_hit == 4
+    assert shop_service.runtime.faults.stats().calls_hit == 4
 
 
-def test_a_pool_made_anew_is_guarded_too(shop: Service, engine_of: Callable[..., Engine]) -> None:
+def test_a_pool_made_anew_is_guarded_too(
+    shop_service: Service, engine_of: Callable[..., Engine]
+) -> None:
     """An engine gets another one when it is disposed of."""
     engine = engine_of()
     engine.dispose()
-    before = guard(shop, "titles-db.pool").stats().calls.get("success", 0)
+    before = guard(shop_service, "titles-db.pool").stats().calls.get("success", 0)
     with engine.connect():
         pass
-    assert guard(shop, "titles-db.pool").stats().calls["success"] == before + 1
+    assert guard(shop_service, "titles-db.pool").stats().calls["success"] == before + 1
 
 
 # Async
 
 
-async def async_engine_of(shop: Service, url: str, config: CommandConfig = PATIENT) -> Any:
+async def async_engine_of(shop_service: Service, url: str, config: CommandConfig = PATIENT) -> Any:
     """A guarded async engine; skips without its driver."""
     driver = url.partition("+")[2].partition(":")[0]
     for needed in (driver, "greenlet"):
@@ -254,7 +256,7 @@ async def async_engine_of(shop: Service, url: str, config: CommandConfig = PATIE
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - needs greenlet
 
     engine = create_async_engine(url)
-    guard_engine(shop, engine, "titles-db", config)
+    guard_engine(shop_service, engine, "titles-db", config)
     return engine
 
 
@@ -331,12 +333,12 @@ def postgres() -> Iterator[str]:
 
 @pytest.mark.slow
 def test_postgresql_stops_a_statement_at_the_limit(
-    shop: Service, postgres: str, meters: MeterListener
+    shop_service: Service, postgres: str, meters: MeterListener
 ) -> None:
     """By statement_timeout, which is set once for like limits and again after a rollback."""
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'psycopg[binary]'")
     engine = create_engine(f"postgresql+psycopg://{postgres}")
-    guard_engine(shop, engine, "titles-db", CommandConfig(timeout_s=0.5))
+    guard_engine(shop_service, engine, "titles-db", CommandConfig(timeout_s=0.5))
     shown = text("SHOW statement_timeout")
     with engine.connect() as connection:
         set_to = connection.execute(shown).scalar()
@@ -351,23 +353,23 @@ def test_postgresql_stops_a_statement_at_the_limit(
         assert connection.execute(shown).scalar() == set_to
     engine.dispose()
     meters.wait_for("ipc.status=timeout", "sqlstate_57014")
-    assert failures(guard(shop)) == 1
+    assert failures(guard(shop_service)) == 1
 
 
 @pytest.mark.slow
 def test_a_lost_connection_is_a_failure(
-    shop: Service, postgres: str, meters: MeterListener
+    shop_service: Service, postgres: str, meters: MeterListener
 ) -> None:
     """And a unique key is not."""
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'psycopg[binary]'")
     engine = create_engine(f"postgresql+psycopg://{postgres}")
-    guard_engine(shop, engine, "titles-db", PATIENT)
+    guard_engine(shop_service, engine, "titles-db", PATIENT)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE titles (id INTEGER PRIMARY KEY)"))
         connection.execute(text("INSERT INTO titles VALUES (1)"))
     with pytest.raises(exc.IntegrityError), engine.begin() as connection:
         connection.execute(text("INSERT INTO titles VALUES (1)"))
-    assert failures(guard(shop)) == 0
+    assert failures(guard(shop_service)) == 0
     with engine.connect() as victim, engine.connect() as other:
         number = victim.execute(text("SELECT pg_backend_pid()")).scalar()
         other.execute(text("SELECT pg_terminate_backend(:number)"), {"number": number})
@@ -377,7 +379,7 @@ def test_a_lost_connection_is_a_failure(
     engine.dispose()
     meters.wait_for("ipc.status=connection_error", "disconnect")
     meters.wait_for("ipc.status=bad_request", "sqlstate_23505")
-    assert failures(guard(shop)) == 1
+    assert failures(guard(shop_service)) == 1
 
 
 @pytest.mark.slow
@@ -421,13 +423,13 @@ def test_waiting_for_a_lock_of_sqlite_ends_at_the_limit(engine_of: Callable[...,
 
 
 @pytest.mark.slow
-def test_a_limit_set_under_autocommit_is_taken_back(shop: Service, postgres: str) -> None:
+def test_a_limit_set_under_autocommit_is_taken_back(shop_service: Service, postgres: str) -> None:
     """The next user of the connection, who has no limit, is not held to the last one's."""
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'psycopg[binary]'")
     engine = create_engine(
         f"postgresql+psycopg://{postgres}", isolation_level="AUTOCOMMIT", pool_size=1
     )
-    guard_engine(shop, engine, "titles-db", CommandConfig())
+    guard_engine(shop_service, engine, "titles-db", CommandConfig())
     shown = text("SHOW statement_timeout")
     with deadline(60.0), engine.connect() as connection:
         assert connection.execute(shown).scalar() != "0"

@@ -13,7 +13,7 @@ from tests.sdk.streaming import rule
 
 from breakwater.model import FaultKind
 from breakwater.sdk import Service, current, remaining_s
-from breakwater.sdk.guard.limiting.shedding import SheddingConfig
+from breakwater.sdk.guard.config import SheddingConfig
 from breakwater.sdk.guard.sharing.scope import current_scope
 from breakwater.sdk.wsgi import guarded_app
 

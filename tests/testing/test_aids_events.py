@@ -74,7 +74,7 @@ def test_absence_can_be_asserted(recorder: EventRecorder) -> None:
 
 def test_events_can_be_looked_through(recorder: EventRecorder) -> None:
     """By kind and command, as they are, and forgotten."""
-    assert [event.detail["attempt"] for event in recorder.of(Kind.RETRY)] == [2, 3]
+    assert [event.details()["attempt"] for event in recorder.of(Kind.RETRY)] == [2, 3]
     assert recorder.of(Kind.RETRY, command="other") == []
     failed = (EventType.FAILURE,) * 3
     ended = (*failed, EventType.FALLBACK_MISSING, EventType.EXCEPTION_THROWN)

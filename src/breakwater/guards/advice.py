@@ -15,6 +15,7 @@ import msgspec
 
 from breakwater.guards.view import CommandView, GuardView
 from breakwater.model.percentiles import UPPER_BOUNDS
+from breakwater.model.ranks import percentiles_of
 from breakwater.sdk import (
     BreakerConfig,
     BulkheadConfig,
@@ -202,17 +203,14 @@ def _extremes(graphs: Mapping[str, _Graph]) -> tuple[dict[str, float], ...]:
 
 
 def _percentiles_s(counts: Mapping[int, float]) -> list[float]:
-    """Of durations in the buckets of percentile timers; interpolated within a bucket."""
-    total, below, found = sum(counts.values()), 0.0, []
-    waiting: list[float] = list(_PERCENTS)
-    for bucket, count in sorted(counts.items()):
-        low_s = UPPER_BOUNDS[bucket - 1] / _NS if bucket else 0.0
-        high_s = UPPER_BOUNDS[bucket] / _NS
-        while waiting and waiting[0] / 100.0 * total <= below + count + 1e-9:
-            share = (waiting.pop(0) / 100.0 * total - below) / count if count else 1.0
-            found.append(low_s + (high_s - low_s) * min(max(share, 0.0), 1.0))
-        below += count
-    return found + [found[-1] if found else 0.0] * len(waiting)
+    """Of durations in the buckets of percentile timers."""
+    buckets = sorted(counts)
+
+    def bounds_s(place: int) -> tuple[float, float]:
+        bucket = buckets[place]
+        return UPPER_BOUNDS[bucket - 1] / _NS if bucket else 0.0, UPPER_BOUNDS[bucket] / _NS
+
+    return percentiles_of([counts[bucket] for bucket in buckets], bounds_s, _PERCENTS)
 
 
 def rows(advice: Sequence[Advice]) -> list[tuple[str, ...]]:

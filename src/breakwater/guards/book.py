@@ -1,6 +1,8 @@
 """The settings operators gave to guarded commands: kept on disk, handed out to services."""
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
 import anyio
@@ -62,10 +64,10 @@ _SCHEMA: Final = Schema(room="guards", version=1, tables=_TABLES)
 
 
 class SettingJournal(Protocol):
-    """Where changes of settings are written down."""
+    """Where changes of settings are written down, in the database that keeps the settings."""
 
-    async def record(self, change: Change) -> Change:
-        """Store the change; raise when that is not certain."""
+    async def record(self, change: Change, *, also: Callable[[Connection], object]) -> Change:
+        """Store the change and do `also`, in one transaction; raise when that is not certain."""
         ...
 
 
@@ -83,6 +85,9 @@ class BookStats(msgspec.Struct, frozen=True, kw_only=True):
 
 class SettingBook:
     """What `put` returned is on the disk and in the journal, and every service is told of it.
+
+    A setting and its entry in the journal are one transaction, whatever is between them: neither
+    is ever there without the other.
 
     Belongs to one event loop. Revisions only grow, across restarts too, because they start from
     the wall clock.
@@ -135,8 +140,7 @@ class SettingBook:
                     "be; take some back"
                 )
             before = kept.get(place)
-            await self._record(setting, "set", before)
-            await self._database.write(lambda connection: _store(connection, setting))
+            await self._record(setting, "set", before, lambda held: _store(held, setting))
             kept[place] = setting
             self._counts["set"] += 1
             self._bump(setting.service)
@@ -155,8 +159,7 @@ class SettingBook:
                 there = [said(each) for each in kept if each[0] == place[0]][:20]
                 raise UnknownSettingError(said(place), there)
             taken = msgspec.structs.replace(held, actor=wanted.actor, reason=wanted.reason)
-            await self._record(taken, "unset", held)
-            await self._database.write(lambda connection: _erase(connection, [place]))
+            await self._record(taken, "unset", held, lambda held: _erase(held, place))
             del kept[place]
             self._counts["unset"] += 1
             self._bump(held.service)
@@ -250,13 +253,14 @@ class SettingBook:
             over = [place for place, setting in kept.items() if not _holds(setting, now_ms)]
             if not over:
                 return []
-            await self._database.write(lambda connection: _erase(connection, over))
-            ended = [kept.pop(place) for place in over]
-            self._counts["expired"] += len(ended)
-            for setting in ended:
+            ended = []
+            for place in over:
+                setting = kept[place]
+                await self._record(setting, "expired", setting, partial(_erase, place=place))
+                del kept[place]
+                ended.append(setting)
+                self._counts["expired"] += 1
                 self._bump(setting.service)
-            for setting in ended:
-                await self._record(setting, "expired", setting)
         return ended
 
     def close(self) -> None:
@@ -271,7 +275,14 @@ class SettingBook:
                 self._kept = {_place(setting): setting for setting in rows}
         return self._kept
 
-    async def _record(self, setting: GuardSetting, act: str, before: GuardSetting | None) -> None:
+    async def _record(
+        self,
+        setting: GuardSetting,
+        act: str,
+        before: GuardSetting | None,
+        also: Callable[[Connection], object],
+    ) -> None:
+        """Do it, and write down that it was done."""
         encode = msgspec.json.encode
         detail = {
             "act": act,
@@ -292,7 +303,7 @@ class SettingBook:
             detail={key: value for key, value in detail.items() if value},
         )
         try:
-            await self._journal.record(change)
+            await self._journal.record(change, also=also)
         except Exception:
             self._counts["unrecorded"] += 1
             raise
@@ -348,15 +359,14 @@ def _matches(place: Place) -> list[Any]:
 
 
 def _store(connection: Connection, setting: GuardSetting) -> None:
-    _erase(connection, [_place(setting)])
+    _erase(connection, _place(setting))
     values = msgspec.structs.asdict(setting)
     values["value"] = msgspec.json.encode(setting.value).decode()
     connection.execute(insert(_SETTINGS).values(**values))
 
 
-def _erase(connection: Connection, places: list[Place]) -> None:
-    for place in places:
-        connection.execute(delete(_SETTINGS).where(*_matches(place)))
+def _erase(connection: Connection, place: Place) -> None:
+    connection.execute(delete(_SETTINGS).where(*_matches(place)))
 
 
 def _load(connection: Connection) -> list[GuardSetting]:

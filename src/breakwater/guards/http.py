@@ -7,7 +7,7 @@ PUT  /api/v1/guards/config               a setting; DELETE takes one back
 GET  /api/v1/guards/settings[?service=]  every setting in force, with who and why
 """
 
-from typing import Annotated, Final, Literal, cast
+from typing import Final, Literal, cast
 
 import anyio.to_thread
 import msgspec
@@ -40,6 +40,7 @@ from breakwater.web import (
     json_answer,
     number,
     ok,
+    poll_parameters,
     whole_number,
 )
 
@@ -63,7 +64,6 @@ _STATUS: Final[tuple[tuple[type[BreakwaterError], int], ...]] = (
 )
 _decode = msgspec.json.Decoder(SettingRequest).decode
 Formats = Literal["json", "svg", "png"]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 def routes(watch: GuardWatch, book: SettingBook) -> list[BaseRoute]:
@@ -128,12 +128,7 @@ def _configuring() -> list[Operation]:
             path=CONFIG_PATH,
             summary="The settings a service goes by, at once or when they change",
             tag="guards",
-            parameters=(
-                Parameter(name="service", summary="whose", is_required=True),
-                Parameter(name="instance", summary="which instance asks"),
-                Parameter(name="revision", summary="the revision that is known", type=int),
-                Parameter(name="wait_s", summary="how long to wait for another", type=Seconds),
-            ),
+            parameters=poll_parameters(),
             replies=(ok(GuardConfig, "the settings and their revision"),),
             refusals=(400, 503),
         ),

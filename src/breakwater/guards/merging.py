@@ -3,8 +3,9 @@
 Of the messages of one type and name, numbers are summed, `reportingHosts` among them, and maps of
 numbers (latencies, batch sizes) are summed key by key; whoever shows them divides by
 `reportingHosts`. Words and booleans that all agree stay what they are, and such that differ become
-counts: `{"false": 2, "true": 1}`. Messages that are sums already merge as well, which makes tiers
-of aggregation possible. `currentTime` is the latest.
+counts: `{"false": 2, "true": 1}`. So do the settings that a command goes by, numbers among them,
+for whoever shows them takes them as they are; those of a pool are summed. Messages that are
+aggregates already merge as well, which makes tiers possible. `currentTime` is the latest.
 """
 
 from collections import Counter
@@ -17,6 +18,8 @@ Message = dict[str, Any]  # Any: what JSON holds
 Key = tuple[str, str]
 """Type and name."""
 
+PROPERTY: Final = "propertyValue_"
+"""What the names of settings begin with."""
 MAX_FIELDS: Final = 256
 MOST: Final = 2**53
 MAX_NAMES: Final = 2_000
@@ -49,7 +52,7 @@ def merge(messages: list[Message]) -> Message:
 
 def _merged_values(values: list[Any], messages: list[Message], name: str) -> Any:
     kinds = set(map(type, values))
-    if kinds <= _NUMBERS:
+    if kinds <= _NUMBERS and not _is_said_once(name, messages[0]):
         return _sum(values)
     if kinds == _MAPS:
         return _summed(values)
@@ -67,6 +70,11 @@ def _merged_values(values: list[Any], messages: list[Message], name: str) -> Any
     if len(counts) == 1:
         return next(value for value in values if not isinstance(value, dict))
     return {word: _sum([count]) for word, count in sorted(counts.items())}
+
+
+def _is_said_once(name: str, message: Message) -> bool:
+    """Whether a number is a setting that hosts have in common, and no amount."""
+    return name.startswith(PROPERTY) and message.get("type") != "HystrixThreadPool"
 
 
 def _sum(values: list[Any]) -> Any:

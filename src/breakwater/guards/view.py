@@ -1,8 +1,8 @@
 """What guarded commands do, for programs and people: sums made into what one host sees.
 
-Turbine's numbers are sums over hosts. Counts stay sums; latencies, limits and properties are
-divided by the hosts that report; the error rate is that of all calls together, not the mean of the
-hosts' rates.
+Turbine's numbers are sums over hosts. Counts stay sums; latencies are divided by the hosts that
+report, settings that differ are shown as their mean; the error rate is that of all calls together,
+not the mean of the hosts' rates.
 """
 
 from enum import StrEnum
@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import msgspec
 
-from breakwater.guards.merging import MOST, Message, hosts_of, is_number
+from breakwater.guards.merging import MOST, PROPERTY, Message, hosts_of, is_number
 from breakwater.guards.reading import InstanceReading
 
 _COUNT: Final = "rollingCount"
-_PROPERTY: Final = "propertyValue_"
+_LONGEST: Final = 16
+"""Digits of a number that is taken for a setting."""
 
 
 class CircuitState(StrEnum):
@@ -132,7 +133,7 @@ def command_view(service: str, message: Message) -> CommandView:
     """One command, whatever is missing of it."""
     hosts = max(hosts_of(message), 1)
     requests, errors = _whole(message, "requestCount"), _whole(message, "errorCount")
-    window_s = _property(message, "metricsRollingStatisticalWindowInMilliseconds") / hosts / 1000
+    window_s = _property(message, "metricsRollingStatisticalWindowInMilliseconds") / 1000
     open_hosts = _hosts_saying(message, "isCircuitBreakerOpen", hosts)
     return CommandView(
         name=str(message["name"]),
@@ -157,23 +158,23 @@ def command_view(service: str, message: Message) -> CommandView:
         latency_ms=_divided(message.get("latencyExecute"), hosts),
         total_mean_ms=_number(message, "latencyTotal_mean") / hosts,
         total_ms=_divided(message.get("latencyTotal"), hosts),
-        isolation=_text(message.get(f"{_PROPERTY}executionIsolationStrategy")),
-        limit=int(_property(message, "executionIsolationSemaphoreMaxConcurrentRequests") / hosts),
-        timeout_ms=int(_property(message, "executionTimeoutInMilliseconds") / hosts),
-        minimum_calls=int(_property(message, "circuitBreakerRequestVolumeThreshold") / hosts),
-        open_s=_property(message, "circuitBreakerSleepWindowInMilliseconds") / hosts / 1000,
+        isolation=_text(message.get(f"{PROPERTY}executionIsolationStrategy")),
+        limit=int(_property(message, "executionIsolationSemaphoreMaxConcurrentRequests")),
+        timeout_ms=int(_property(message, "executionTimeoutInMilliseconds")),
+        minimum_calls=int(_property(message, "circuitBreakerRequestVolumeThreshold")),
+        open_s=_property(message, "circuitBreakerSleepWindowInMilliseconds") / 1000,
         pool=_text(message.get("threadPool")),
     )
 
 
 def _state(message: Message, open_hosts: int, hosts: int) -> CircuitState:
-    if _hosts_saying(message, f"{_PROPERTY}circuitBreakerForceOpen", hosts) == hosts:
+    if _hosts_saying(message, f"{PROPERTY}circuitBreakerForceOpen", hosts) == hosts:
         return CircuitState.FORCED_OPEN
     if open_hosts:
         return CircuitState.OPEN if open_hosts == hosts else CircuitState.MIXED
-    if _hosts_saying(message, f"{_PROPERTY}circuitBreakerForceClosed", hosts) == hosts:
+    if _hosts_saying(message, f"{PROPERTY}circuitBreakerForceClosed", hosts) == hosts:
         return CircuitState.FORCED_CLOSED
-    if message.get(f"{_PROPERTY}circuitBreakerEnabled") is False:
+    if message.get(f"{PROPERTY}circuitBreakerEnabled") is False:
         return CircuitState.NONE
     return CircuitState.CLOSED
 
@@ -196,7 +197,7 @@ def _pool_view(message: Message) -> PoolView:
         threads=_whole(message, "currentPoolSize"),
         core=_whole(message, "currentCorePoolSize"),
         queue=_whole(message, "currentQueueSize"),
-        queue_limit=_whole(message, f"{_PROPERTY}queueSizeRejectionThreshold"),
+        queue_limit=_whole(message, f"{PROPERTY}queueSizeRejectionThreshold"),
         executed=_whole(message, "rollingCountThreadsExecuted"),
         rejected=_whole(message, "rollingCountCommandRejections"),
         most_active=_whole(message, "rollingMaxActiveThreads"),
@@ -217,7 +218,17 @@ def _collapser_view(message: Message) -> CollapserView:
 
 
 def _property(message: Message, name: str) -> float:
-    return _number(message, _PROPERTY + name)
+    """What the hosts go by, the mean where they differ: `{"20": 2, "40": 1}`."""
+    value = message.get(PROPERTY + name)
+    if not isinstance(value, dict):
+        return _number(message, PROPERTY + name)
+    said = {
+        float(word): count
+        for word, count in value.items()
+        if word.isascii() and word.isdigit() and len(word) < _LONGEST and is_number(count)
+    }
+    hosts = sum(said.values())
+    return sum(word * count for word, count in said.items()) / hosts if hosts > 0 else 0.0
 
 
 def _number(message: dict[str, Any], name: str) -> float:

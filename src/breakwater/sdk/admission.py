@@ -36,13 +36,13 @@ def seated_sync(waiting: Waiting, now_s: Callable[[], float]) -> Ticket:
             return seat
 
 
-def with_shedding(stats: ServerStats, shedder: Shedder | None, now_s: float) -> ServerStats:
+def with_shedding(stats: ServerStats, shedder: Shedder, now_s: float) -> ServerStats:
     """`stats` with what the shedder counted."""
-    shedding = None if shedder is None else shedder.stats(now_s)
+    shedding = shedder.stats(now_s)
     return msgspec.structs.replace(
         stats,
-        rejected=0 if shedding is None else sum(shedding.refused.values()),
-        limit=None if shedding is None else shedding.limit,
-        waiting=0 if shedding is None else shedding.waiting,
-        shed={} if shedding is None else shedding.refused,
+        rejected=sum(shedding.refused.values()),
+        limit=shedding.limit,
+        waiting=shedding.waiting,
+        shed=shedding.refused,
     )

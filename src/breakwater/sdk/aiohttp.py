@@ -23,9 +23,10 @@ from breakwater.model import Clock, Instance, Status
 from breakwater.sdk import context
 from breakwater.sdk.attempt import Attempt
 from breakwater.sdk.calls import NO_NODE
+from breakwater.sdk.choice import choose
 from breakwater.sdk.client import ClientStats, Reply
 from breakwater.sdk.context import Criticality
-from breakwater.sdk.errors import CallFailedError
+from breakwater.sdk.errors import CallFailedError, NoInstanceError
 from breakwater.sdk.faults.rules import header_of
 from breakwater.sdk.guard import Command, CommandConfig, Fallback
 from breakwater.sdk.outbound import Outbound, guard_of
@@ -52,6 +53,7 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     params: Mapping[str, str] | None
     pinned: str | None
+    sticky: str | None
 
 
 class Sessions:
@@ -71,6 +73,7 @@ class Sessions:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
+            session._retry_connection = False  # noqa: SLF001 - no other way; the guard tries again
             self._session, self._loop = session, loop
         return session
 
@@ -129,19 +132,27 @@ class Client:
         fallback: Fallback | None = None,
         criticality: Criticality | None = None,
         instance: str | None = None,
+        sticky: str | None = None,
     ) -> Reply:
         """Send one request and read the whole answer.
 
         endpoint: its name in the records, else the shape of the path. json: a body to encode;
         data: a body as it is. timeout_s: limit of one attempt instead of the client's; the
         deadline may make it shorter. instance: call this very instance, whatever its zone.
+        sticky: calls with the same key go to the same instance as long as it can take them.
         """
         sent = dict(headers) if headers else {}
         if json is not msgspec.UNSET:
             data = msgspec.json.encode(json)
             sent.setdefault("content-type", "application/json")
         call = _Call(
-            method=method, path=path, body=data, headers=sent, params=params, pinned=instance
+            method=method,
+            path=path,
+            body=data,
+            headers=sent,
+            params=params,
+            pinned=instance,
+            sticky=sticky,
         )
         name = endpoint or self._runtime.endpoints.name(path)
         token = None
@@ -177,6 +188,7 @@ class Client:
             header=header_of(call.headers),
             answer_for=answer_for,
             target=lambda attempt: self._target(call, attempt),
+            no_connection=lambda one, status: self._failure(one, no_connection(status)),
             key=_key_of(call),
         )
 
@@ -222,18 +234,15 @@ class Client:
     def _target(self, call: _Call, attempt: Attempt) -> Instance:
         """The instance that this attempt goes to."""
         resolver, pinned = self._runtime.resolver, call.pinned
-        if pinned is not None:
-            target = resolver.find(self.service, pinned)
+        if pinned is None:
+            target = choose(attempt, resolver, self.service, call.sticky)
         else:
-            target = resolver.pick(self.service, attempt.tried)
+            pick = resolver.pick_one(self.service, pinned)
+            target = None if pick is None else attempt.go_to(pick)
         if target is None:
             attempt.node = NO_NODE
-            raise CallFailedError(
-                Status.UNAVAILABLE,
-                service=self.service,
-                endpoint=attempt.endpoint,
-                detail="no_instance",
-                instance=pinned or NO_NODE,
+            raise NoInstanceError(
+                self.service, endpoint=attempt.endpoint, instance=pinned or NO_NODE
             )
         return target
 
@@ -322,6 +331,13 @@ def _retry_after_s(reply: Reply, clock: Clock) -> float | None:
     from breakwater.sdk.guard.retrying.pushback import parse_retry_after  # noqa: PLC0415 - rarely said
 
     return parse_retry_after(said, clock.now_ms())
+
+
+def no_connection(status: int | None) -> Exception:
+    """What aiohttp raises where a fault keeps it from a connection."""
+    if status in (None, 408, 504):
+        return aiohttp.ServerTimeoutError("injected fault: no connection in time")
+    return aiohttp.ClientConnectionError("injected fault: no connection")
 
 
 def classify(error: BaseException) -> tuple[Status, str] | None:

@@ -25,7 +25,7 @@ from breakwater.model import Status
 from breakwater.sdk import context
 from breakwater.sdk.calls import ServerStats
 from breakwater.sdk.door import Answer, Door, Request
-from breakwater.sdk.guard.limiting.shedding import SheddingConfig
+from breakwater.sdk.guard.config import SheddingConfig
 from breakwater.sdk.guard.sharing.scope import request_scope
 from breakwater.sdk.routes import Route
 

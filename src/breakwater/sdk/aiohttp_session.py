@@ -11,13 +11,16 @@ The time limit of the guard is that of the response's head; the deadline limits 
 (for single reads there is aiohttp's own `sock_read`). The permit is held until the body is read or
 the response closed.
 
-aiohttp itself sends a GET once more when its connection breaks, above all middlewares: here that is
-a second call, with attempts of its own as far as the budget goes.
+aiohttp itself sends a request that may be repeated once more when its connection breaks, above all
+middlewares. Here that is a second call, and there is none where the guard tries again itself, nor
+for a caller who does, and no more than one for ten calls.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+from contextvars import ContextVar
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from breakwater.sdk.needs import not_installed
 
@@ -29,24 +32,24 @@ except ModuleNotFoundError as error:
 from yarl import URL
 
 from breakwater.model import Status
-from breakwater.sdk.aiohttp import classify
+from breakwater.sdk import context, edges
+from breakwater.sdk.aiohttp import classify, no_connection
 from breakwater.sdk.attempt import Attempt
-from breakwater.sdk.discovery import is_service_name
+from breakwater.sdk.choice import STICKY
 from breakwater.sdk.errors import (
     AttemptTimedOutError,
     CallError,
     CallRefusedError,
     DeadlineExceededError,
+    NoInstanceError,
 )
-from breakwater.sdk.guard import Command, CommandConfig
-from breakwater.sdk.outbound import Outbound, OutboundStats, Peers, guard_of
-from breakwater.sdk.outcomes import REPEATABLE, mark_answer, status_of_answer, translated
+from breakwater.sdk.outbound import Outbound, OutboundStats
+from breakwater.sdk.outcomes import mark_answer, status_of_answer, translated
 from breakwater.sdk.terms import Terms
 
 if TYPE_CHECKING:
     from breakwater.sdk.service import Service
 
-Fallback = Callable[[Exception], aiohttp.ClientResponse | Awaitable[aiohttp.ClientResponse]]
 Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 
 
@@ -62,23 +65,17 @@ class PastDeadlineError(DeadlineExceededError, aiohttp.ServerTimeoutError):
     """The caller's deadline has passed."""
 
 
-class Options(TypedDict, total=False):
-    """What can be said of a guarded session.
+class NobodyThereError(NoInstanceError, aiohttp.ClientConnectionError):
+    """Every instance of the service refuses connections; nothing was sent."""
 
-    peer: the callee's name in records and guard; without it each host is a peer of its own.
-    config: of its guard. command: a guard made elsewhere instead (needs `peer`). fallback: gives a
-    response, or an awaitable of one, in place of the error. endpoint: names what a request is
-    for, else the shape of its path. may_retry: whether a request may be sent twice, else GET,
-    HEAD and OPTIONS. resolve: a host name without dots and port is looked up in the registry.
-    """
 
-    peer: str
-    config: CommandConfig
-    command: Command
-    fallback: Fallback
-    endpoint: Callable[[aiohttp.ClientRequest], str]
-    may_retry: Callable[[aiohttp.ClientRequest], bool]
-    resolve: bool
+Options = edges.Options[
+    aiohttp.ClientRequest, aiohttp.ClientResponse | Awaitable[aiohttp.ClientResponse]
+]
+"""What can be said of a guarded session; see `breakwater.sdk.edges.Options`."""
+
+RESENDS: Final = 10.0
+"""How many requests to a peer aiohttp may send again in a row; each call earns a tenth of one."""
 
 
 def guarded_middleware(service: "Service", **options: Unpack[Options]) -> "GuardedMiddleware":
@@ -90,33 +87,24 @@ class GuardedMiddleware:
     """Guards every request of a session; see `guarded_middleware`."""
 
     def __init__(self, service: "Service", options: Options) -> None:
-        self._runtime = service.runtime
-        self._guards = service.guards
-        self._options = options
-        self._peers = Peers(self._outbound, options.get("peer", ""))
-
-    def _outbound(self, peer: str) -> Outbound:
-        options = self._options
-        command = options.get("command") or guard_of(
-            self._guards,
-            peer,
-            options.get("config", CommandConfig()),
-            group="aiohttp",
-            idempotent=True,  # as far as `may_retry` goes
-            fallback=options.get("fallback"),
-        )
-        return Outbound(self._runtime, peer, command=command, classify=_classify)
+        self._edges = edges.Edges(service, options, group="aiohttp", classify=_classify)
+        self._resends: dict[Outbound, float] = {}
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: Handler
     ) -> aiohttp.ClientResponse:
         """Send one request under guard."""
-        outbound = self._peers.of(request.url.host or "")
+        outbound = self._edges.to(request.url.host)
+        before = _broken_before(request)
+        if not self._may_send(outbound, is_again=before is not None):
+            assert before is not None, "only what was sent before may be refused"
+            raise before
         asked = request.url
+        sticky = request.headers.pop(STICKY, None)
 
         async def attempt_of(attempt: Attempt) -> aiohttp.ClientResponse:
             request.headers.update(attempt.headers())
-            self._resolve(request, asked, attempt)
+            self._resolve(request, asked, attempt, sticky)
             response = await handler(request)
             attempt.answered(response.status, response, response.close)
             if response.connection is not None and attempt.hold():
@@ -124,18 +112,27 @@ class GuardedMiddleware:
             return response
 
         try:
-            return await outbound.call(self._endpoint(request), attempt_of, **self._terms(request))
+            endpoint = self._edges.endpoint_of(request, asked.path)
+            return await outbound.call(endpoint, attempt_of, **self._terms(request))
         except CallError as error:
             raise _translated(error) from error
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            _BROKEN.set((request._timer, copy(error)))  # noqa: SLF001 - see `_broken_before`
+            raise
 
-    def _endpoint(self, request: aiohttp.ClientRequest) -> str:
-        chosen = self._options.get("endpoint")
-        if chosen is not None:
-            return chosen(request)
-        return self._runtime.endpoints.name(request.url.path)
+    def _may_send(self, outbound: Outbound, *, is_again: bool) -> bool:
+        """Whether a request may be sent, again or not, for all that this process sent before."""
+        left = self._resends.get(outbound, RESENDS)
+        if not is_again:
+            self._resends[outbound] = min(RESENDS, left + 0.1)
+            return True
+        is_tried_again = outbound.command.config.retry is not None
+        if is_tried_again or context.current().attempts is not None or left < 1.0:
+            return False
+        self._resends[outbound] = left - 1.0
+        return True
 
     def _terms(self, request: aiohttp.ClientRequest) -> Terms:
-        chosen = self._options.get("may_retry")
         info = request.request_info  # the request itself would keep a dropped response alive
 
         def answer_for(attempt: Attempt, code: int) -> aiohttp.ClientResponse:
@@ -145,26 +142,40 @@ class GuardedMiddleware:
             raise error
 
         return {
-            "may_retry": request.method in REPEATABLE if chosen is None else chosen(request),
+            "may_retry": self._edges.may_retry(request, request.method),
             "header": request.headers.get,
             "discard": aiohttp.ClientResponse.close,
             "answer_for": answer_for,
+            "no_connection": lambda _attempt, status: no_connection(status),
         }
 
-    def _resolve(self, request: aiohttp.ClientRequest, asked: URL, attempt: Attempt) -> None:
-        """Where a service's name in the URL leads to; other hosts are left to the network."""
-        host = asked.host or ""
-        is_name = is_service_name(asked.scheme, host, asked.explicit_port)
-        if not is_name or not self._options.get("resolve", True):
-            return
-        target = self._runtime.resolver.pick(host, attempt.tried)
-        if target is not None:
-            attempt.node = target.instance_id
-            request.url = asked.with_host(target.host).with_port(target.port)
+    def _resolve(
+        self, request: aiohttp.ClientRequest, asked: URL, attempt: Attempt, sticky: str | None
+    ) -> None:
+        """Where a service's name in the URL leads to."""
+        place = self._edges.place_of(attempt, asked.scheme, asked.host, asked.explicit_port, sticky)
+        if place is not None:
+            request.url = asked.with_host(place.host).with_port(place.port)
 
     def stats(self) -> list[OutboundStats]:
         """Counts by peer since start."""
-        return self._peers.stats()
+        return self._edges.stats()
+
+
+def _broken_before(request: aiohttp.ClientRequest) -> Exception | None:
+    """The error that aiohttp answers by sending this request; None if it is the first time.
+
+    It makes a new request for that, but with the timer of the user's own, which it makes once.
+    """
+    before = _BROKEN.get()
+    _BROKEN.set(None)
+    return None if before is None or before[0] is not request._timer else before[1]  # noqa: SLF001 - as said
+
+
+_BROKEN: Final[ContextVar[tuple[Any, Exception] | None]] = ContextVar(
+    "breakwater_broken", default=None
+)
+"""The timer of the request of this task that broke last, and its error."""
 
 
 class _Body:
@@ -215,4 +226,5 @@ _KINDS: Final[dict[type[CallError], type[CallError]]] = {
     CallRefusedError: RefusedError,
     AttemptTimedOutError: TimedOutError,
     DeadlineExceededError: PastDeadlineError,
+    NoInstanceError: NobodyThereError,
 }

@@ -8,14 +8,14 @@ waits for is exactly what an incident is made of.
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from breakwater.model import Status
 from breakwater.sdk import context
 from breakwater.sdk.calls import ServerStats
 from breakwater.sdk.departure import Departure, Receive
 from breakwater.sdk.door import Answer, Door, EndpointOf, Request, Scope
-from breakwater.sdk.guard.limiting.shedding import SheddingConfig
+from breakwater.sdk.guard.config import SheddingConfig
 from breakwater.sdk.guard.sharing.scope import request_scope
 from breakwater.sdk.runtime import Runtime
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+TRY_AGAIN_LATER: Final = 1013
+"""The code of a websocket's end that asks to come again, elsewhere at best (RFC 6455, IANA)."""
 
 
 class Middleware:
@@ -64,6 +67,9 @@ class Middleware:
                 await self._serve(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
+        elif scope["type"] == "websocket" and self._door.runtime.drain.is_closed:
+            await receive()  # the wish to connect; closing then is a refusal of the handshake
+            await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
         else:
             await self._app(scope, receive, send)
 
@@ -89,13 +95,18 @@ class Middleware:
     async def _guarded(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = await request.admit()
         if refusal is not None:
-            await _answer(send, refusal)
+            await _answer(_noting(request, send, self._closes(scope)), refusal)
         else:
             await self._watched(request, scope, receive, send)
 
+    def _closes(self, scope: Scope) -> Callable[[], bool]:
+        """Whether a connection is to end with its answer, to be asked when that is given."""
+        drain, is_classic = self._door.runtime.drain, scope.get("http_version") == "1.1"
+        return lambda: is_classic and drain.is_leaving
+
     async def _watched(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application, watching for the client's departure, and record the end."""
-        send_through = _noting(request, send)
+        send_through = _noting(request, send, self._closes(scope))
         departure = Departure(receive, lambda: request.is_complete)
         try:
             with departure:
@@ -150,12 +161,18 @@ class Middleware:
         return self._door.stats()
 
 
-def _noting(request: Request, send: Send) -> Send:
-    """`send`, noting the status, and when the response was given in full."""
+def _noting(request: Request, send: Send, closes: Callable[[], bool]) -> Send:
+    """`send`, noting the status, and when the response was given in full.
+
+    closes: whether the connection is to end with this answer.
+    """
 
     async def send_through(message: Message) -> None:
         if message["type"] == "http.response.start":
             request.code = message["status"]
+            if closes():  # so that a kept connection is not used for what would be refused
+                headers = [*message.get("headers", ()), (b"connection", b"close")]
+                message = {**message, "headers": headers}
         is_last = message["type"] == "http.response.body" and not message.get("more_body")
         if is_last:  # set before: a server tells of the end of the exchange as a disconnect
             request.is_complete = True

@@ -1,14 +1,22 @@
 """One attempt of a call that leaves this process, as the function that makes it sees it."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from breakwater.model import Instance, Status
+from breakwater.sdk.discovery import Evidence, Pick
 from breakwater.sdk.errors import DeadlineExceededError
-from breakwater.sdk.guard.travel.journey import Journey
 from breakwater.sdk.outcomes import AnswerFailedError, callee_failed, status_of_answer
 
 T = TypeVar("T")
+
+_LEAST_S: Final = 0.001
+"""A library that is told 0 might take it for no limit."""
+
+
+def shortest_s(*limits_s: float | None) -> float | None:
+    """The limit that ends first, None where there is none."""
+    return min((limit_s for limit_s in limits_s if limit_s is not None), default=None)
 
 
 class Course(Protocol):
@@ -16,9 +24,16 @@ class Course(Protocol):
 
     peer: str
     endpoint: str
-    journey: Journey
     is_async: bool
     is_closed: bool
+
+    def now_s(self) -> float:
+        """The clock of its limits."""
+        ...
+
+    def limits_s(self) -> tuple[float | None, float | None]:
+        """When the whole call must have ended, and how long an attempt may take."""
+        ...
 
     def headers(self, budget_s: float | None) -> dict[str, str]:
         """What the next hop is told."""
@@ -30,6 +45,10 @@ class Course(Protocol):
 
     def hold(self, attempt: "Attempt") -> bool:
         """Let the attempt outlast its function, if it can."""
+        ...
+
+    def may_repeat(self) -> bool:
+        """Whether another attempt may follow one that fails."""
         ...
 
     def is_open(self) -> bool:
@@ -54,14 +73,16 @@ class Attempt:
     """
 
     __slots__ = (
-        "_errand", "_stop_s", "_target", "detail", "injected", "is_limited", "node", "number",
-        "status", "was_cut_short",
+        "_errand", "_is_over_there", "_pick", "_stop_s", "_target", "detail", "injected",
+        "is_limited", "node", "number", "status", "was_answered", "was_cut_short",
     )  # fmt: skip
 
     def __init__(self, errand: Course, number: int, stop_s: float | None) -> None:
         self._errand = errand
         self._stop_s = stop_s
         self._target: Instance | None = None
+        self._pick: Pick | None = None
+        self._is_over_there = self.was_answered = False
         self.number = number
         self.was_cut_short = False
         self.is_limited = False
@@ -69,6 +90,10 @@ class Attempt:
         self.status = Status.SUCCESS
         self.detail = ""
         self.injected = False
+
+    def belongs_to(self, errand: Course) -> None:
+        """It is part of this call from now on."""
+        self._errand = errand
 
     @property
     def target(self) -> Instance:
@@ -88,6 +113,11 @@ class Attempt:
         return self._errand.nodes()
 
     @property
+    def may_repeat(self) -> bool:
+        """Whether another attempt may follow if this one fails."""
+        return self._errand.may_repeat()
+
+    @property
     def peer(self) -> str:
         """Who is called."""
         return self._errand.peer
@@ -97,11 +127,27 @@ class Attempt:
         """What the call is for."""
         return self._errand.endpoint
 
+    def go_to(self, pick: Pick) -> Instance:
+        """Go to the instance picked, which counts the call as under way until `leave`."""
+        before, self._pick = self._pick, pick
+        self.node = pick.instance.instance_id
+        if before is not None:
+            before.settle()
+        if self._is_over_there:  # nobody waits for this attempt any more
+            pick.settle()
+        return pick.instance
+
+    def leave(self, evidence: Evidence) -> None:
+        """The attempt ended, which says this of the instance it went to."""
+        self._is_over_there = True
+        if self._pick is not None:
+            self._pick.settle(evidence)
+
     def left_s(self) -> float | None:
         """Seconds until this attempt must have ended, at least 1 ms; None without a limit."""
         if self._stop_s is None:
             return None
-        return max(0.001, self._stop_s - self._errand.journey.now_s())
+        return max(_LEAST_S, self._stop_s - self._errand.now_s())
 
     def piece_s(self) -> float | None:
         """Seconds that the next piece of a held response may take, None without a limit.
@@ -109,18 +155,18 @@ class Attempt:
         No piece takes longer than an attempt, and all together no longer than the whole call.
         Raises DeadlineExceededError if nothing is left.
         """
-        journey = self._errand.journey
-        if journey.stop_s is None:
-            return journey.timeout_s
-        left_s = journey.stop_s - journey.now_s()
+        stop_s, timeout_s = self._errand.limits_s()
+        if stop_s is None:
+            return timeout_s
+        left_s = stop_s - self._errand.now_s()
         if left_s <= 0:
             raise DeadlineExceededError(service=self._errand.peer, endpoint=self.endpoint)
-        return left_s if journey.timeout_s is None else min(left_s, journey.timeout_s)
+        return left_s if timeout_s is None else min(left_s, timeout_s)
 
     def body_s(self) -> float | None:
         """Seconds until the whole of a held response must be there, None without a limit."""
-        journey = self._errand.journey
-        return None if journey.stop_s is None else max(0.0, journey.stop_s - journey.now_s())
+        stop_s, _ = self._errand.limits_s()
+        return None if stop_s is None else max(0.0, stop_s - self._errand.now_s())
 
     def limit_s(self) -> float | None:
         """What the library has to keep to now; None: nothing, or the guard itself sees to it.
@@ -134,6 +180,19 @@ class Attempt:
             return None
         return self.left_s()
 
+    def step_s(self) -> float | None:
+        """As `limit_s`, for a sync library that can be told before each read or write.
+
+        Raises TimeoutError when nothing is left.
+        """
+        limit_s = self.limit_s()
+        if limit_s == _LEAST_S and self._is_over():
+            raise TimeoutError("no time is left for this attempt")
+        return limit_s
+
+    def _is_over(self) -> bool:
+        return self._stop_s is not None and self._errand.now_s() >= self._stop_s
+
     def headers(self) -> dict[str, str]:
         """What the callee is told: who calls, the time left, trace, baggage, attempts."""
         return self._errand.headers(self.left_s())
@@ -144,6 +203,7 @@ class Attempt:
         Raises AnswerFailedError if it counts as a failure. discard: closes it if nobody reads it.
         """
         self.status, self.detail = status_of_answer(code)
+        self.was_answered = True
         if not callee_failed(code):
             return response
         raise AnswerFailedError(

@@ -101,8 +101,11 @@ class CallRecorder:
         self._recorded = 0
         self._folded = 0
 
-    def record(self, peer: str, endpoint: str, outcome: Outcome) -> None:
-        """Write one call record; `peer` is the service at the other end of the edge."""
+    def record(self, peer: str, endpoint: str, outcome: Outcome) -> Timer | None:
+        """Write one call record; `peer` is the service at the other end of the edge.
+
+        Gives the meter of such records for `repeat`, None where they share one.
+        """
         key = (
             peer, endpoint, outcome.status, outcome.detail, outcome.node,
             outcome.attempt, outcome.is_final, outcome.injected,
@@ -112,6 +115,12 @@ class CallRecorder:
             timer = self._new_timer(key, peer, endpoint, outcome)
         self._recorded += 1
         timer.record(outcome.seconds)
+        return timer if key in self._timers else None
+
+    def repeat(self, timer: Timer, seconds: float) -> None:
+        """Write one more record like that which gave this meter."""
+        self._recorded += 1
+        timer.record(seconds)
 
     def _new_timer(
         self, key: tuple[object, ...], peer: str, endpoint: str, outcome: Outcome

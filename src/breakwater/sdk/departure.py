@@ -14,6 +14,8 @@ from typing import Any, Final, Self
 WATCH_AFTER_S: Final = 0.05
 """Shorter requests are not watched: nothing is won by cancelling what is over before."""
 MAX_KEPT_BYTES: Final = 65_536
+MESSAGE_BYTES: Final = 512
+"""What a message counts beside its body, so that empty ones cannot come for ever."""
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -80,7 +82,7 @@ class Departure:
             while self._kept_bytes <= MAX_KEPT_BYTES:
                 message = await self._receive()
                 self._kept.append(message)
-                self._kept_bytes += len(message.get("body", b""))
+                self._kept_bytes += _size_of(message)
                 self._arrived.set()
                 if message["type"] == "http.disconnect":
                     self._leave()
@@ -104,12 +106,20 @@ class Departure:
             while not self._kept and self._is_watching():
                 self._arrived.clear()
                 await self._arrived.wait()
-            message = self._kept.popleft() if self._kept else await self._receive()
+            if self._kept:
+                message = self._kept.popleft()
+                self._kept_bytes -= _size_of(message)
+            else:
+                message = await self._receive()
         finally:
             self._app_is_receiving = False
-        self._kept_bytes -= len(message.get("body", b"")) if self._kept_bytes else 0
         if message["type"] == "http.disconnect":
             self.has_left = self.has_left or not self._is_over()
         elif self._is_due:
             self._watch()
         return message
+
+
+def _size_of(message: MutableMapping[str, Any]) -> int:
+    """What is kept of the limit by it, bytes."""
+    return MESSAGE_BYTES + len(message.get("body", b""))

@@ -31,10 +31,11 @@ def sweep() -> None:
 class _SyncErrand(SyncDriver):
     """Drives an errand on this thread."""
 
-    __slots__ = ("_errand", "_fn")
+    __slots__ = ("_book", "_errand", "_fn")
 
     def __init__(self, errand: Errand, fn: Callable[[Attempt], Any]) -> None:
         command = errand.outbound.command
+        self._book = errand.outbound.runtime.faults
         workers = errand.journey.parts.workers
         super().__init__(_nothing, now_s=command.now_s, sleep=command.sleep, workers=workers)
         self._errand = errand
@@ -77,10 +78,16 @@ class _SyncErrand(SyncDriver):
             _discard_sync(errand)
         try:
             attempt.choose(errand.terms.get("target"))
+            waits = errand.hits_on_pool(attempt)
+            if waits:
+                try:
+                    inject_sync(self._book, waits, errand.pool_patience_s(attempt))
+                except (TimeoutError, InjectedFaultError) as fault:
+                    raise _no_connection(errand, attempt, fault) from fault
             hits = errand.hits(attempt)
             if hits:
                 try:
-                    inject_sync(errand.outbound.runtime.faults, hits, errand.patience_s(attempt))
+                    inject_sync(self._book, hits, errand.patience_s(attempt))
                 except TimeoutError as error:
                     raise errand.late(error) from error
                 except InjectedFaultError as fault:
@@ -141,10 +148,16 @@ class _AsyncErrand(AsyncDriver):
             await _discard(errand)
         try:
             attempt.choose(errand.terms.get("target"))
+            waits = errand.hits_on_pool(attempt)
+            if waits:
+                try:
+                    await self._inject(waits, errand.terms.get("pool_patience_s"))
+                except (TimeoutError, InjectedFaultError) as fault:
+                    raise _no_connection(errand, attempt, fault) from fault
             hits = errand.hits(attempt)
             if hits:
                 try:
-                    await self._inject(hits)
+                    await self._inject(hits, errand.terms.get("patience_s"))
                 except TimeoutError as error:
                     raise errand.late(error) from error
                 except InjectedFaultError as fault:
@@ -159,11 +172,10 @@ class _AsyncErrand(AsyncDriver):
                 await _discard(errand)
         return answer
 
-    async def _inject(self, hits: list[FaultRule]) -> None:
-        """Suffer the faults, for as long as the library itself would wait for an answer."""
+    async def _inject(self, hits: list[FaultRule], patience_s: float | None) -> None:
+        """Suffer the faults, for as long as the library itself would wait."""
         import asyncio  # noqa: PLC0415 - a sync service never pays for it
 
-        patience_s = self._errand.terms.get("patience_s")
         async with asyncio.timeout(patience_s):
             await inject(self._errand.outbound.runtime.faults, hits)
 
@@ -216,6 +228,14 @@ async def _discard(errand: Errand, used: Any = None) -> None:
         gone = discard()
         if isawaitable(gone):
             await gone
+
+
+def _no_connection(
+    errand: Errand, attempt: Attempt, fault: TimeoutError | InjectedFaultError
+) -> Exception:
+    """What the library says where a fault kept it from a connection."""
+    status = fault.status if isinstance(fault, InjectedFaultError) else None
+    return errand.no_connection(attempt, status)
 
 
 def _answered(errand: Errand, attempt: Attempt, fault: InjectedFaultError) -> Any:

@@ -26,7 +26,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 
 from breakwater.sdk.door import Answer, EndpointOf, answer_of
 from breakwater.sdk.errors import CallRefusedError, DeadlineExceededError
-from breakwater.sdk.guard.limiting.shedding import SheddingConfig
+from breakwater.sdk.guard.config import SheddingConfig
 from breakwater.sdk.routes import Route, braces
 from breakwater.sdk.wsgi import ROUTE, Middleware, Options, guarded_app
 

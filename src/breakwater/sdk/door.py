@@ -19,8 +19,9 @@ from breakwater.sdk.endpoints import RequestNames
 from breakwater.sdk.errors import CallFailedError, CallRefusedError, DeadlineExceededError
 from breakwater.sdk.faults import InjectedFaultError, inject
 from breakwater.sdk.faults.injection import inject_sync
+from breakwater.sdk.guard.config import SheddingConfig
 from breakwater.sdk.guard.gate import CallInfo, Ticket
-from breakwater.sdk.guard.limiting.shedding import Shedder, SheddingConfig, Waiting
+from breakwater.sdk.guard.limiting.shedding import Waiting
 from breakwater.sdk.guard.verdict import Verdict
 from breakwater.sdk.reception import Reception
 from breakwater.sdk.runtime import Runtime
@@ -127,7 +128,8 @@ class Request:
         door = self._door
         if self._visit.is_late:
             return self._refused(504, "past_deadline", None)
-        if door.shedder is None:
+        door.runtime.drain.let_in(door.runtime.settings.service)
+        if not door.shedder.config.enabled:
             return None
         call = CallInfo(
             command=door.runtime.settings.service,
@@ -205,7 +207,7 @@ class Request:
             detail = f"http_{code}" if status is not Status.SUCCESS else ""
         self._visit.end(door.names.after(self._scope, self.code), status, detail, self.stop_s)
         seat, self._seat = self._seat, None
-        if seat is not None and door.shedder is not None:
+        if seat is not None:
             now_s = door.now_s()
             took_s = (self.stop_s or now_s) - self._began_s
             verdict, error = self._verdict()
@@ -226,7 +228,8 @@ class Door:
     """What all requests to one application have in common.
 
     endpoint: names the endpoint of a request; by default the framework's route template, else the
-    shape of the path. shedding: how much work is taken on, and whose first; None: everything is.
+    shape of the path. shedding: how much work is taken on, and whose first; None: everything
+    is, until a live setting says otherwise.
     """
 
     def __init__(
@@ -236,7 +239,7 @@ class Door:
         self.now_s = runtime.clock.monotonic_s
         self.reception = Reception(runtime)
         self.names = RequestNames(runtime.endpoints, endpoint)
-        self.shedder = None if shedding is None else Shedder(shedding, random=runtime.random)
+        self.shedder = runtime.guards.shedder("http", shedding, random=runtime.random)
 
     def open(self, headers: Iterable[tuple[bytes, bytes]], scope: Scope, header: Header) -> Request:
         """A request came in. headers: names in lower case; header: the value of one, by name."""

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
-from breakwater.model import FaultRule, Status
-from breakwater.sdk.attempt import Attempt
+from breakwater.model import CallPoint, FaultRule, Status
+from breakwater.sdk.attempt import Attempt, shortest_s
 from breakwater.sdk.calls import NO_NODE, Outcome
+from breakwater.sdk.choice import evidence_of
 from breakwater.sdk.errors import AttemptTimedOutError, DeadlineExceededError
 from breakwater.sdk.faults import CallScope
 from breakwater.sdk.guard import Fallback, Verdict
@@ -19,6 +20,9 @@ from breakwater.sdk.guard.travel.journey import Journey
 from breakwater.sdk.guard.travel.pipeline import Invoke, Road, travel
 from breakwater.sdk.outcomes import AnswerFailedError, mark
 from breakwater.sdk.terms import Edge, Terms
+
+CONNECT: Final = "connect"
+"""The endpoint of rules at the point `pool`."""
 
 
 class Errand:
@@ -45,7 +49,14 @@ class Errand:
         self._spare: list[tuple[Any, Callable[[], Any]]] = []
         self._fallback_s: float | None = None
         self.is_closed = False
-        outbound.inflight.enter()
+
+    def now_s(self) -> float:
+        """The clock of its limits."""
+        return self.journey.now_s()
+
+    def limits_s(self) -> tuple[float | None, float | None]:
+        """When the whole call must have ended, and how long an attempt may take."""
+        return self.journey.stop_s, self.journey.timeout_s
 
     def road(self) -> Road:
         """The way of this call through the guard, or past a guard that is switched off."""
@@ -72,6 +83,11 @@ class Errand:
         self.outbound.attempts += 1
         return attempt
 
+    def adopt(self, attempt: Attempt) -> None:
+        """Take on the first attempt, which was begun before this errand was made."""
+        attempt.belongs_to(self)
+        self._attempts[id(self.journey.info)] = attempt
+
     def _is_near(self, attempt: Attempt, effect: Invoke) -> bool:
         """Whether the deadline leaves less than half of what the library itself would wait."""
         patience_s, left_s = self.terms.get("patience_s"), attempt.left_s()
@@ -80,25 +96,36 @@ class Errand:
         return left_s < patience_s / 2
 
     def hits(self, attempt: Attempt) -> list[FaultRule]:
-        """The fault rules that act on this attempt."""
-        book = self.outbound.runtime.faults
-        if not book.at(self.outbound.point):
+        """The fault rules that act on this attempt at the point of the dependency."""
+        point = self.outbound.point
+        if not self.outbound.runtime.faults.at(point):
             return []
-        found = book.hits(
-            CallScope(
-                point=self.outbound.point,
-                peer=self.peer,
-                endpoint=self.endpoint,
-                header=self.terms.get("header", _no_header),
-            )
-        )
-        attempt.injected = bool(found)
+        return self._hits(attempt, point, self.endpoint)
+
+    def hits_on_pool(self, attempt: Attempt) -> list[FaultRule]:
+        """Those that act on its wait for a connection, where the library has one of its own."""
+        if not self.outbound.runtime.faults.pool or "no_connection" not in self.terms:
+            return []
+        return self._hits(attempt, "pool", CONNECT)
+
+    def _hits(self, attempt: Attempt, point: CallPoint, endpoint: str) -> list[FaultRule]:
+        header = self.terms.get("header", _no_header)
+        scope = CallScope(point=point, peer=self.peer, endpoint=endpoint, header=header)
+        found = self.outbound.runtime.faults.hits(scope)
+        attempt.injected = attempt.injected or bool(found)
         return found
+
+    def no_connection(self, attempt: Attempt, status: int | None) -> Exception:
+        """What the library raises when it gets no connection; status: of the injected error."""
+        return self.terms["no_connection"](attempt, status)
 
     def patience_s(self, attempt: Attempt) -> float | None:
         """How long an injected wait lasts before the library would give up."""
-        limits = [s for s in (attempt.left_s(), self.terms.get("patience_s")) if s is not None]
-        return min(limits, default=None)
+        return shortest_s(attempt.left_s(), self.terms.get("patience_s"))
+
+    def pool_patience_s(self, attempt: Attempt) -> float | None:
+        """How long an injected wait for a connection does."""
+        return shortest_s(attempt.left_s(), self.terms.get("pool_patience_s"))
 
     def late(self, error: TimeoutError) -> Exception:
         """What the library raises when an answer does not come in time."""
@@ -113,8 +140,6 @@ class Errand:
             return
         status, detail = self.outbound.status_of(error)
         mark(error, status, detail, was_cut_short=attempt.was_cut_short)
-        if detail == "refused":
-            self.outbound.runtime.resolver.refused(attempt.node)
 
     def noting(self, fallback: Fallback) -> Fallback:
         """`fallback`, and when it was asked."""
@@ -144,6 +169,7 @@ class Errand:
                 detail = "deadline"
         if isinstance(error, AttemptTimedOutError):
             error.detail = detail
+        attempt.leave(evidence_of(attempt, verdict, error, status, detail))
         self.tried.append(attempt.node)
         outcome = Outcome(
             status=status,
@@ -185,6 +211,8 @@ class Errand:
             outcome = Outcome(status=Status.FALLBACK, seconds=seconds)
             outbound.runtime.called.record(self.peer, self.endpoint, outcome)
         outbound.fallback_failures += EventType.FALLBACK_FAILURE in journey.outcome
+        if not self._attempts:  # none is left behind that has to be recorded
+            journey.watch = None  # which knows this errand: a cycle would be the collector's
 
     # An attempt that outlasts its function
 
@@ -207,6 +235,10 @@ class Errand:
         if ended is not None:  # by another thread, before this one was here
             self.finish(ended[0])
         return True
+
+    def may_repeat(self) -> bool:
+        """Whether another attempt may follow one that fails."""
+        return self.journey.retries is not None
 
     def is_open(self) -> bool:
         """Whether a held attempt waits for its end."""

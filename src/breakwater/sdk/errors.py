@@ -4,6 +4,7 @@ UnavailableError (model)
 ├── CallError                 one guarded call gave no answer; carries service, endpoint, status
 │   ├── CallFailedError       it was tried: the callee said no, broke, or took too long
 │   │   ├── AttemptTimedOutError  by the guard's own limit, which a near deadline may shorten
+│   │   ├── NoInstanceError       there was nobody to go to: none is known, or all refuse
 │   │   └── BadResultError    an answer came, and the command's `is_failure` says it is none
 │   ├── CallRefusedError      this process refused it: breaker open or too many calls at once
 │   └── DeadlineExceededError no time was left, so it was not sent
@@ -94,6 +95,44 @@ class AttemptTimedOutError(CallFailedError):
     def __init__(self, service: str, *, was_cut_short: bool) -> None:
         super().__init__(Status.TIMEOUT, service=service, detail="attempt_timeout")
         self.was_cut_short = was_cut_short
+
+
+class NoInstanceError(CallFailedError):
+    """There was nobody to send the call to, so it says nothing of how any instance fares.
+
+    detail: `no_instance`, none is known (or not the one that was asked for), or `all_refused`:
+    every instance refused connections several times in a row, and the next trial is in
+    retry_after_s.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        endpoint: str = "",
+        instance: str = "none",
+        refusing: int = 0,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(
+            Status.UNAVAILABLE,
+            service=service,
+            endpoint=endpoint,
+            detail="all_refused" if refusing else "no_instance",
+            instance=instance,
+            retry_after_s=retry_after_s,
+        )
+        self.refusing = refusing
+
+    def __str__(self) -> str:
+        """The message, put together when it is read."""
+        if not self.refusing:
+            who = "no instance" if self.instance == "none" else f"no instance {self.instance}"
+            return f"call to {self._callee()} not sent: {who} of it is known"
+        return (
+            f"call to {self._callee()} not sent: all {self.refusing} of its instances refuse "
+            f"connections, the next trial is in {self.retry_after_s or 0.0:.1f} s"
+        )
 
 
 class BadResultError(CallFailedError):
@@ -192,6 +231,7 @@ REASONS: Final = {
     "breaker_forced_open": "its circuit is held open by hand",
     "breaker_ramping": "its circuit closed a moment ago and admits calls little by little",
     "bulkhead_full": "{limit} calls are under way, the limit",
+    "draining": "this process is about to end",
     "fallback_full": "{limit} fallbacks are under way, the limit",
     "partition_full": "{limit} calls of its class of callers are under way, its share",
     "pool_full": "all {limit} threads are busy and the queue is full",

@@ -27,7 +27,7 @@ from breakwater.sdk.errors import CallRefusedError, DeadlineExceededError
 
 if TYPE_CHECKING:
     from breakwater.sdk.asgi import Middleware
-    from breakwater.sdk.guard.limiting.shedding import SheddingConfig
+    from breakwater.sdk.guard.config import SheddingConfig
     from breakwater.sdk.service import Service
 
 

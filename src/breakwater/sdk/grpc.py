@@ -24,26 +24,17 @@ except ModuleNotFoundError as error:
     raise not_installed(error, "grpc") from None
 
 from breakwater.sdk.attempt import Attempt
-from breakwater.sdk.endpoints import Labels
 from breakwater.sdk.errors import (
     AttemptTimedOutError,
     CallError,
     CallRefusedError,
     DeadlineExceededError,
 )
-from breakwater.sdk.faults.rules import header_of
-from breakwater.sdk.grpc_limits import DEFAULT, STREAM_S, shortest_s, told_s
-from breakwater.sdk.grpc_status import (
-    classify,
-    code_of_http,
-    endpoint_of,
-    is_unavailable,
-    text_pairs,
-    timed_out_text,
-)
+from breakwater.sdk.grpc_calls import Calls, outbound_to, stream_s
+from breakwater.sdk.grpc_status import is_unavailable, timed_out_text
 from breakwater.sdk.guard import CommandConfig, Fallback
 from breakwater.sdk.guard.travel.code import RetryOn
-from breakwater.sdk.outbound import Outbound, OutboundStats, guard_of
+from breakwater.sdk.outbound import Outbound, OutboundStats
 from breakwater.sdk.outcomes import translated
 
 if TYPE_CHECKING:
@@ -232,7 +223,7 @@ class ClientInterceptor(
 
     def __init__(self, outbound: Outbound) -> None:
         self.outbound = outbound
-        self._labels = Labels()
+        self._calls = Calls(outbound, InjectedRpcError)
 
     def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
         """One request, one answer."""
@@ -266,12 +257,8 @@ class ClientInterceptor(
             made.append(call)
             return call
 
-        answer = self._called(
-            details,
-            attempt,
-            timeout_s=shortest_s(details.timeout, self.outbound.command.config.timeout_s),
-            may_retry=may_retry,
-        )
+        limit_s = self._calls.limit_s(details)
+        answer = self._called(details, attempt, timeout_s=limit_s, may_retry=may_retry)
         return answer if any(answer is one for one in made) else _Answer(answer)
 
     def _held(self, continuation: Any, details: Any, request: Any) -> Any:
@@ -286,8 +273,7 @@ class ClientInterceptor(
                 held.append(one)
             return call
 
-        limit_s = STREAM_S if details.timeout is None else details.timeout
-        call = self._called(details, attempt, timeout_s=limit_s, may_retry=False)
+        call = self._called(details, attempt, timeout_s=stream_s(details), may_retry=False)
         if not any(call is one for one in made):
             return _Answer(call)
         if not held:
@@ -300,24 +286,18 @@ class ClientInterceptor(
     def _called(self, details: Any, attempt: Callable[[Attempt], Any], **terms: Any) -> Any:
         """Make the call; what the guard ends it with is an error of gRPC too."""
         try:
-            return self.outbound.call_sync(
-                self._labels.name(endpoint_of(details.method)),
-                attempt,
-                header=header_of(text_pairs(details.metadata)),
-                answer_for=_injected,
-                late=_late,
-                **terms,
-            )
+            terms.update(self._calls.terms_of(details))
+            return self.outbound.call_sync(self._calls.endpoint_of(details), attempt, **terms)
         except CallError as error:
             raise translated(error, grpc.RpcError, _OURS) from error
 
     def _told(self, details: Any, one: Attempt) -> _Details:
         """The details of one attempt: the context as metadata, and the time that is left."""
-        context = self.outbound.headers(None)
+        timeout_s, metadata = self._calls.told_of(details, one)
         return _Details(
             details.method,
-            told_s(details.timeout, one.left_s()),
-            (*(details.metadata or ()), *context.items()),
+            timeout_s,
+            metadata,
             details.credentials,
             getattr(details, "wait_for_ready", None),
             getattr(details, "compression", None),
@@ -340,16 +320,9 @@ def client_interceptor(
 
     fallback: gives the answer (or, for a stream, the iterable of answers) from the error.
     """
-    runtime = service.runtime
-    command = guard_of(
-        service.guards,
-        peer,
-        config or DEFAULT,
-        group="grpc",
-        fallback=fallback,
-        retry_on=retry_on,
+    return ClientInterceptor(
+        outbound_to(service, peer, config, fallback=fallback, retry_on=retry_on)
     )
-    return ClientInterceptor(Outbound(runtime, peer, command=command, classify=classify))
 
 
 def guarded_channel(
@@ -378,14 +351,6 @@ def server_interceptor(service: "Service", **options: Any) -> "ServerInterceptor
 def _is_future(continuation: Any) -> bool:
     """Whether the call was made by `.future()`, and so must not wait for its answer."""
     return ".future." in getattr(continuation, "__qualname__", "")
-
-
-def _injected(_attempt: Attempt, status: int) -> Any:
-    raise InjectedRpcError(code_of_http(status))
-
-
-def _late() -> Exception:
-    return InjectedRpcError(grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 def _end(one: Attempt, call: Any) -> None:

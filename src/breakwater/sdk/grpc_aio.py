@@ -23,26 +23,16 @@ except ModuleNotFoundError as error:
     raise not_installed(error, "grpc") from None
 
 from breakwater.sdk.attempt import Attempt
-from breakwater.sdk.endpoints import Labels
 from breakwater.sdk.errors import (
     AttemptTimedOutError,
     CallError,
     CallRefusedError,
     DeadlineExceededError,
 )
-from breakwater.sdk.faults.rules import header_of
-from breakwater.sdk.grpc_limits import DEFAULT, STREAM_S, shortest_s, told_s
-from breakwater.sdk.grpc_status import (
-    classify,
-    code_of_http,
-    endpoint_of,
-    is_unavailable,
-    text_pairs,
-    timed_out_text,
-)
+from breakwater.sdk.grpc_calls import Calls, outbound_to, stream_s
+from breakwater.sdk.grpc_status import is_unavailable, timed_out_text
 from breakwater.sdk.guard import CommandConfig, Fallback
 from breakwater.sdk.guard.travel.code import RetryOn
-from breakwater.sdk.outbound import Outbound, guard_of
 from breakwater.sdk.outcomes import translated
 
 if TYPE_CHECKING:
@@ -182,12 +172,8 @@ class _Answers(grpc.aio.UnaryStreamCall, grpc.aio.StreamStreamCall):  # type: ig
         callback(self)
 
 
-class _Calls:
+class _Calls(Calls):
     """What the four interceptors of one channel share."""
-
-    def __init__(self, outbound: Outbound) -> None:
-        self.outbound = outbound
-        self._labels = Labels()
 
     async def whole(self, continuation: Any, details: Any, request: Any) -> Any:
         """The call as attempts that end with the answer."""
@@ -197,7 +183,7 @@ class _Calls:
             await call
             return call
 
-        limit_s = shortest_s(details.timeout, self.outbound.command.config.timeout_s)
+        limit_s = self.limit_s(details)
         return await self._called(details, attempt, timeout_s=limit_s, may_retry=True)
 
     async def held(self, continuation: Any, details: Any, request: Any) -> Any:
@@ -210,7 +196,7 @@ class _Calls:
                 held.append(one)
             return call
 
-        limit_s = STREAM_S if details.timeout is None else details.timeout
+        limit_s = stream_s(details)
         call = await self._called(details, attempt, timeout_s=limit_s, may_retry=False)
         if held:
             call.add_done_callback(lambda over: _end(held[0], over))
@@ -221,24 +207,18 @@ class _Calls:
     ) -> Any:
         """Make the call; what the guard ends it with is an error of gRPC too."""
         try:
-            return await self.outbound.call(
-                self._labels.name(endpoint_of(details.method)),
-                attempt,
-                header=header_of(text_pairs(details.metadata)),
-                answer_for=_injected,
-                late=_late,
-                **terms,
-            )
+            terms.update(self.terms_of(details))
+            return await self.outbound.call(self.endpoint_of(details), attempt, **terms)
         except CallError as error:
             raise translated(error, grpc.RpcError, _OURS) from error
 
     def _told(self, details: Any, one: Attempt) -> Any:
         """The details of one attempt: the context as metadata, and the time that is left."""
-        context = self.outbound.headers(None)
+        timeout_s, metadata = self.told_of(details, one)
         return grpc.aio.ClientCallDetails(
             method=details.method,
-            timeout=told_s(details.timeout, one.left_s()),
-            metadata=grpc.aio.Metadata(*(details.metadata or ()), *context.items()),
+            timeout=timeout_s,
+            metadata=grpc.aio.Metadata(*metadata),
             credentials=details.credentials,
             wait_for_ready=details.wait_for_ready,
         )
@@ -295,15 +275,8 @@ def client_interceptors(
     fallback: gives the answer from the error, or for calls with a stream of answers an iterable
     of them; calls of many requests and one answer have none.
     """
-    command = guard_of(
-        service.guards,
-        peer,
-        config or DEFAULT,
-        group="grpc",
-        fallback=fallback,
-        retry_on=retry_on,
-    )
-    calls = _Calls(Outbound(service.runtime, peer, command=command, classify=classify))
+    outbound = outbound_to(service, peer, config, fallback=fallback, retry_on=retry_on)
+    calls = _Calls(outbound, InjectedRpcError)
     return [_UnaryUnary(calls), _UnaryStream(calls), _StreamUnary(calls), _StreamStream(calls)]
 
 
@@ -316,14 +289,6 @@ def server_interceptor(service: "Service", **options: Any) -> "ServerInterceptor
     made = ServerInterceptor(service.runtime, **options)
     service.watch(made)
     return made
-
-
-def _injected(_attempt: Attempt, status: int) -> Any:
-    raise InjectedRpcError(code_of_http(status))
-
-
-def _late() -> Exception:
-    return InjectedRpcError(grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 def _end(one: Attempt, call: Any) -> None:

@@ -22,7 +22,7 @@ from breakwater.sdk.faults.rules import header_of
 from breakwater.sdk.grpc_door import GrpcDoor, Place, push_back
 from breakwater.sdk.grpc_server import begin, ended, rebuilt
 from breakwater.sdk.grpc_status import code_of_http, endpoint_of, text_pairs
-from breakwater.sdk.guard.limiting.shedding import SheddingConfig
+from breakwater.sdk.guard.config import SheddingConfig
 from breakwater.sdk.guard.sharing.scope import SCOPE, RequestScope
 from breakwater.sdk.runtime import Runtime
 

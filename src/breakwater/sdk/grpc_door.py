@@ -11,8 +11,9 @@ from breakwater.model import Status
 from breakwater.sdk.admission import seated, seated_sync, with_shedding
 from breakwater.sdk.calls import ServerStats
 from breakwater.sdk.errors import CallFailedError, CallRefusedError, SettingsError
+from breakwater.sdk.guard.config import SheddingConfig
 from breakwater.sdk.guard.gate import CallInfo, Ticket
-from breakwater.sdk.guard.limiting.shedding import Shedder, SheddingConfig, Waiting
+from breakwater.sdk.guard.limiting.shedding import Waiting
 from breakwater.sdk.guard.verdict import Verdict
 from breakwater.sdk.reception import Reception, Visit
 from breakwater.sdk.runtime import Runtime
@@ -24,7 +25,8 @@ class GrpcDoor:
     """What all calls to one gRPC server have in common.
 
     shedding: how much work is taken on, and whose first. max_concurrent: a fixed limit without a
-    queue; give one of the two, or none for no limit. Raises SettingsError.
+    queue; give one of the two, or none for no limit until a live setting says one. Raises
+    SettingsError.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class GrpcDoor:
         self.runtime = runtime
         self.now_s = runtime.clock.monotonic_s
         self.reception = Reception(runtime)
-        self.shedder = None if shedding is None else Shedder(shedding, random=runtime.random)
+        self.shedder = runtime.guards.shedder("grpc", shedding, random=runtime.random)
 
     def stats(self) -> ServerStats:
         """Counts since start."""
@@ -72,9 +74,10 @@ class Place:
 
     def _enter(self, visit: Visit, endpoint: str) -> Ticket | Waiting | None:
         door = self._door
-        if door.shedder is None:
-            return None
         service = door.runtime.settings.service
+        door.runtime.drain.let_in(service)
+        if not door.shedder.config.enabled:
+            return None
         call = CallInfo(command=service, context=visit.context, endpoint=endpoint)
         return door.shedder.enter(call, door.now_s())
 
@@ -85,7 +88,7 @@ class Place:
     def leave(self, status: Status, *, has_left: bool) -> None:
         """The call is over: give its place to the next. has_left: its caller did not wait."""
         seat, self._seat = self._seat, None
-        if seat is None or self._door.shedder is None:
+        if seat is None:
             return
         now_s = self._door.now_s()
         verdict, error = self._verdict(status, has_left=has_left)

@@ -38,6 +38,7 @@ class GuardMeters:
         self._known: dict[str, _CommandMeters] = {}
         self._taps: dict[str, tuple[Command, Tap]] = {}
         self._totals = _Totals(meters)
+        self._levels: dict[tuple[str, str], _Levels] = {}
 
     def record_calls(self, command: Command) -> None:
         """Write `ipc.client.call` for the attempts of this command, which nobody else records."""
@@ -59,7 +60,44 @@ class GuardMeters:
             for source, total in tuple(counts.items()):
                 tags = {"source": source, "result": result}
                 self._totals.count("guard.config.changes", tags, total)
-        self._totals.count("guard.hooks.raised", {}, self._guards.hooks.stats().raised)
+        hooks = self._guards.hooks.stats()
+        self._totals.count("guard.hooks.raised", {}, hooks.raised)
+        self._totals.count("guard.hooks.switched_off", {}, hooks.switched_off)
+        self._report_pools(now_s)
+        self._report_servers(now_s)
+
+    def _report_pools(self, now_s: float) -> None:
+        for name, pool in tuple(self._guards.shared.workers.items()):
+            stats, tags = pool.stats(), {"pool": name}
+            levels = self._levels_of("pool", name, tags)
+            levels.set("guard.pool.active", stats.active, now_s)
+            levels.set("guard.pool.size", stats.size, now_s)
+            levels.set("guard.pool.queue", stats.queue, now_s)
+            self._totals.count("guard.pool.tasks", tags, stats.tasks)
+            self._totals.count("guard.pool.late", tags, stats.late)
+
+    def _report_servers(self, now_s: float) -> None:
+        for server in self._guards.servers:
+            stats, tags = server.shedder.stats(now_s), {"server": server.name}
+            for key, total in stats.refused.items():
+                level, _, reason = key.partition(".")
+                told = {**tags, "criticality": level, "reason": reason}
+                self._totals.count("guard.shed", told, total)
+            if stats.limit is None:
+                continue
+            levels = self._levels_of("server", server.name, tags)
+            levels.set("guard.shed.limit", stats.limit, now_s)
+            levels.set("guard.shed.waiting", stats.waiting, now_s)
+            levels.set("guard.shed.overloaded", float(stats.is_overloaded), now_s)
+            self._meters.max_gauge("guard.shed.inflight", tags).set(stats.in_use)
+            self._totals.count("guard.shed.admitted", tags, stats.admitted)
+            self._totals.count("guard.shed.queued", tags, stats.queued)
+
+    def _levels_of(self, kind: str, name: str, tags: Mapping[str, str]) -> "_Levels":
+        found = self._levels.get((kind, name))
+        if found is None:
+            found = self._levels[kind, name] = _Levels(self._meters, tags)
+        return found
 
     def _of(self, name: str, command: Command) -> "_CommandMeters":
         found = self._known.get(name)
@@ -145,9 +183,8 @@ class _CommandMeters:
             self._levels.set("guard.limit", limit, now_s)
         if stats.breaker is not None:
             self._levels.set("guard.breaker.state", STATES[stats.breaker.state], now_s)
-            self._totals.count("guard.breaker.opened", self._tags, stats.breaker.opened)
-            spared = stats.breaker.shadow_refused
-            self._totals.count("guard.breaker.spared", self._tags, spared)
+            for name, field in _OF_BREAKER:
+                self._totals.count(name, self._tags, getattr(stats.breaker, field))
 
     def _report_retries(self, stats: CommandStats, now_s: float) -> None:
         retries = self.command.parts.retries
@@ -170,8 +207,10 @@ class _CommandMeters:
 def _rejections(stats: CommandStats) -> dict[str, int]:
     """Calls that were not let through, by the part that refused, since start."""
     parts: dict[str, Any] = stats.parts
+    breaker = stats.breaker
     found = {
-        "breaker": stats.calls["short_circuited"],
+        "breaker": stats.calls["short_circuited"] if breaker is None else breaker.short_circuited,
+        "ramp": 0 if breaker is None else breaker.ramp_refused,
         "pool": stats.calls["thread_pool_rejected"],
         "past_deadline": stats.calls["past_deadline"],
         "bulkhead": 0 if stats.bulkhead is None else stats.bulkhead.rejected,
@@ -184,6 +223,13 @@ def _rejections(stats: CommandStats) -> dict[str, int]:
     return found
 
 
+_OF_BREAKER: Final = (
+    ("guard.breaker.opened", "opened"),
+    ("guard.breaker.spared", "shadow_refused"),
+    ("guard.breaker.stale", "stale_results"),
+    ("guard.breaker.expired", "expired_probes"),
+    ("guard.breaker.undecided", "undecided_rounds"),
+)
 _REFUSING: Final = (
     ("places", "bulkhead", "rejected"),
     ("adaptive", "limit", "rejected"),

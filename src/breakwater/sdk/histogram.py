@@ -9,13 +9,13 @@ configured and nothing has a range to run out of. Count, sum, minimum and maximu
 import struct
 import sys
 from array import array
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 from typing import Final
 
 import msgspec
+
+from breakwater.model.ranks import percentiles_of
 
 _UPPER: Final = slice(1, None, 2) if sys.byteorder == "little" else slice(0, None, 2)
 _WORD: Final = struct.Struct("I")
@@ -45,20 +45,10 @@ class Latencies(msgspec.Struct, frozen=True, kw_only=True):
 
     def percentiles_s(self, percents: Sequence[float]) -> list[float]:
         """`percentile_s` of each, which must ascend, in one pass over the buckets."""
-        if not self.count:
-            return [0.0] * len(percents)
-        found: list[float] = []
         keys = sorted(self.buckets)
-        reached = list(accumulate(map(self.buckets.__getitem__, keys)))
-        for percent in percents:
-            rank = percent / 100.0 * self.count
-            place = min(bisect_left(reached, rank), len(keys) - 1)
-            key = keys[place]
-            below = reached[place - 1] if place else 0
-            low_s, high_s = bounds_s(key)
-            value_s = low_s + (high_s - low_s) * max(0.0, rank - below) / self.buckets[key]
-            found.append(min(max(value_s, self.min_s), self.max_s))
-        return found
+        counts = [self.buckets[key] for key in keys]
+        values_s = percentiles_of(counts, lambda place: bounds_s(keys[place]), percents)
+        return [min(max(value_s, self.min_s), self.max_s) for value_s in values_s]
 
 
 class Histogram:

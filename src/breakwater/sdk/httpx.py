@@ -10,11 +10,11 @@ the caller as it is, unless a retry or a fallback has a better one.
 
 The time limit of the guard is that of the response's head, and of each piece of its body after
 that; the deadline limits all of it. The permit is held until the body is read or closed. Sync
-calls hand the time that is left to httpx; async ones are cancelled as well.
+calls give what is left to each read from the socket; async ones are cancelled.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from breakwater.sdk.needs import not_installed
 
@@ -24,24 +24,26 @@ except ModuleNotFoundError as error:
     raise not_installed(error, "httpx") from None
 
 from breakwater.model import Status
+from breakwater.sdk import edges
 from breakwater.sdk.attempt import Attempt
-from breakwater.sdk.discovery import is_service_name
 from breakwater.sdk.errors import (
     AttemptTimedOutError,
     CallError,
     CallRefusedError,
     DeadlineExceededError,
+    NoInstanceError,
 )
-from breakwater.sdk.guard import Command, CommandConfig
 from breakwater.sdk.guard.travel.drivers import limited
-from breakwater.sdk.outbound import Outbound, OutboundStats, Peers, guard_of
-from breakwater.sdk.outcomes import REPEATABLE, connection_detail, translated
+from breakwater.sdk.httpx_limits import Limits
+from breakwater.sdk.outbound import OutboundStats
+from breakwater.sdk.outcomes import connection_detail, translated
 from breakwater.sdk.terms import Terms
 
 if TYPE_CHECKING:
     from breakwater.sdk.service import Service
 
-Fallback = Callable[[Exception], httpx.Response | Awaitable[httpx.Response]]
+STICKY: Final = "breakwater.sticky"
+"""Extension of a request: those with the same key go to the same instance while it can."""
 
 
 class _OfHttpx:
@@ -62,24 +64,15 @@ class PastDeadlineError(_OfHttpx, DeadlineExceededError, httpx.TimeoutException)
     """The caller's deadline has passed."""
 
 
-class Options(TypedDict, total=False):
-    """What can be said of a guarded transport.
+class NobodyThereError(_OfHttpx, NoInstanceError, httpx.ConnectError):
+    """Every instance of the service refuses connections; nothing was sent."""
 
-    peer: the callee's name in records and guard; without it each host is a peer of its own.
-    config: of its guard. command: a guard made elsewhere instead (needs `peer`). fallback: gives a
-    response in place of the error, for async clients perhaps an awaitable of one. endpoint: names
-    what a request is for, else the shape of its path; a request's extension `endpoint` says so for
-    one. may_retry: whether a request may be sent twice, else GET, HEAD and OPTIONS. resolve: a
-    host name without dots and port is looked up in the registry.
-    """
 
-    peer: str
-    config: CommandConfig
-    command: Command
-    fallback: Fallback
-    endpoint: Callable[[httpx.Request], str]
-    may_retry: Callable[[httpx.Request], bool]
-    resolve: bool
+Options = edges.Options[httpx.Request, httpx.Response | Awaitable[httpx.Response]]
+"""What can be said of a guarded transport; see `breakwater.sdk.edges.Options`.
+
+A request's extension `endpoint` names what that one is for.
+"""
 
 
 def guarded_transport(
@@ -103,36 +96,18 @@ class _Guarding:
     """What both transports share: everything that is not sending."""
 
     def __init__(self, service: "Service", options: Options) -> None:
-        self._runtime = service.runtime
-        self._guards = service.guards
-        self._options = options
-        self._peers = Peers(self._outbound, options.get("peer", ""))
-
-    def _outbound(self, peer: str) -> Outbound:
-        options = self._options
-        command = options.get("command") or guard_of(
-            self._guards,
-            peer,
-            options.get("config", CommandConfig()),
-            group="httpx",
-            idempotent=True,  # as far as `may_retry` goes
-            fallback=options.get("fallback"),
-        )
-        return Outbound(self._runtime, peer, command=command, classify=_classify)
+        self._edges = edges.Edges(service, options, group="httpx", classify=_classify)
 
     def _endpoint(self, request: httpx.Request) -> str:
         said = request.extensions.get("endpoint")
         if isinstance(said, str):
             return said
-        chosen = self._options.get("endpoint")
-        if chosen is not None:
-            return chosen(request)
-        return self._runtime.endpoints.name(request.url.path)
+        return self._edges.endpoint_of(request, request.url.path)
 
     def _terms(self, request: httpx.Request, discard: Callable[[httpx.Response], Any]) -> Terms:
-        chosen = self._options.get("may_retry")
-        may_retry = request.method in REPEATABLE if chosen is None else chosen(request)
-        read_s = request.extensions.get("timeout", {}).get("read")
+        may_retry = self._edges.may_retry(request, request.method)
+        limits = request.extensions.get("timeout", {})
+        read_s = limits.get("read")
 
         def answer_for(attempt: Attempt, status: int) -> httpx.Response:
             response = httpx.Response(status, json={"type": "error", "message": "injected fault"})
@@ -145,45 +120,45 @@ class _Guarding:
             "answer_for": answer_for,
             "patience_s": read_s,
             "late": lambda: httpx.ReadTimeout(f"no answer within {read_s} s"),
+            "no_connection": _no_connection,
+            "pool_patience_s": limits.get("pool"),
         }
 
     def _prepared(self, request: httpx.Request, attempt: Attempt) -> httpx.Request:
         """The request as this attempt sends it: whereto, what it tells, how long it waits."""
-        url = self._resolved(request.url, attempt)
-        headers = request.headers.copy()
-        headers.update(attempt.headers())
+        url = self._resolved(request.url, attempt, request.extensions.get(STICKY))
+        told = {name.encode(): value.encode() for name, value in attempt.headers().items()}
+        own = [pair for pair in request.headers.raw if pair[0].lower() not in told]
+        headers = httpx.Headers([*own, *told.items()])  # its `update` takes thrice as long
         extensions = dict(request.extensions)
-        extensions["timeout"] = _Remaining(extensions.get("timeout", {}), attempt)
+        extensions["timeout"] = Limits(extensions.get("timeout", {}), attempt)
         return httpx.Request(
             request.method, url, headers=headers, stream=request.stream, extensions=extensions
         )
 
-    def _resolved(self, url: httpx.URL, attempt: Attempt) -> httpx.URL:
-        """Where a service's name in the URL leads to; other hosts are left to the network."""
-        is_name = is_service_name(url.scheme, url.host, url.port)
-        if not is_name or not self._options.get("resolve", True):
-            return url
-        target = self._runtime.resolver.pick(url.host, attempt.tried)
-        if target is None:
-            return url
-        attempt.node = target.instance_id
-        return url.copy_with(host=target.host, port=target.port)
+    def _resolved(self, url: httpx.URL, attempt: Attempt, sticky: str | None) -> httpx.URL:
+        """Where a service's name in the URL leads to."""
+        place = self._edges.place_of(attempt, url.scheme, url.host, url.port, sticky)
+        return url if place is None else url.copy_with(host=place.host, port=place.port)
 
     def stats(self) -> list[OutboundStats]:
         """Counts by peer since start."""
-        return self._peers.stats()
+        return self._edges.stats()
 
 
 class GuardedTransport(_Guarding, httpx.BaseTransport):
     """Guards every request that `inner` sends; see `guarded_transport`."""
 
     def __init__(self, service: "Service", inner: httpx.BaseTransport, options: Options) -> None:
+        from breakwater.sdk.httpx_network import watch_network  # noqa: PLC0415 - for sync clients only
+
         super().__init__(service, options)
         self._inner = inner
+        watch_network(inner)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request under guard."""
-        outbound = self._peers.of(request.url.host)
+        outbound = self._edges.to(request.url.host)
 
         def attempt_of(attempt: Attempt) -> httpx.Response:
             response = self._inner.handle_request(self._prepared(request, attempt))
@@ -216,7 +191,7 @@ class AsyncGuardedTransport(_Guarding, httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request under guard."""
-        outbound = self._peers.of(request.url.host)
+        outbound = self._edges.to(request.url.host)
 
         async def attempt_of(attempt: Attempt) -> httpx.Response:
             prepared = self._prepared(request, attempt)
@@ -237,19 +212,6 @@ class AsyncGuardedTransport(_Guarding, httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close `inner`."""
         await self._inner.aclose()
-
-
-class _Remaining(dict[str, float | None]):
-    """Time limits of httpx, each no longer than the attempt still has when it is looked up."""
-
-    def __init__(self, given: dict[str, float | None], attempt: Attempt) -> None:
-        super().__init__(given)
-        self._attempt = attempt
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The limit for `connect`, `read`, `write` or `pool`; None for none."""
-        limits = (super().get(key, default), self._attempt.limit_s())
-        return min((s for s in limits if s is not None), default=None)
 
 
 class _HeldStream(httpx.SyncByteStream):
@@ -347,6 +309,13 @@ def _classify(error: BaseException) -> tuple[Status, str] | None:
     return None
 
 
+def _no_connection(_attempt: Attempt, status: int | None) -> Exception:
+    """What httpx raises where a fault keeps it from a connection."""
+    if status in (None, 408, 504):
+        return httpx.PoolTimeout("injected fault: no connection came free in time")
+    return httpx.ConnectError("injected fault: no connection")
+
+
 def _translated(error: CallError) -> CallError:
     """The error as users of httpx expect it, with all it had to say."""
     return translated(error, httpx.HTTPError, _KINDS)
@@ -356,4 +325,5 @@ _KINDS: Final[dict[type[CallError], type[CallError]]] = {
     CallRefusedError: RefusedError,
     AttemptTimedOutError: TimedOutError,
     DeadlineExceededError: PastDeadlineError,
+    NoInstanceError: NobodyThereError,
 }

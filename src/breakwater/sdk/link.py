@@ -26,10 +26,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Link:
-    """A connection to the platform, for the use of one thread; `abort` is for the others."""
+    """A connection to the platform, for the use of one thread; `abort` is for the others.
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    Of several addresses, all as good as each other, the first is asked until it fails.
+    """
+
+    def __init__(self, *addresses: Address) -> None:
+        self._addresses = addresses
+        self._address = addresses[0]
         self._connection: HTTPConnection | None = None
         self._lock = threading.Lock()
         self._is_closed = False
@@ -49,15 +53,23 @@ class Link:
         was_kept = self._connection is not None
         try:
             return self._exchange(method, path, body, timeout_s)
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:  # a host no name has is the last
             self.drop()
             if was_kept and not isinstance(error, TimeoutError) and not self._is_closed:
                 self.reopened += 1
                 return self.request(method, path, body, timeout_s=timeout_s)
+            failed = self._address
+            self.turn()
             raise PlatformError(
-                f"{method} {path} on platform {self._address.host}:{self._address.port} "
+                f"{method} {path} on platform {failed.host}:{failed.port} "
                 f"failed: {type(error).__name__}: {error}"
             ) from error
+
+    def turn(self) -> None:
+        """Ask the next address from now on; with one address, ask it anew."""
+        self.drop()
+        following = self._addresses.index(self._address) + 1
+        self._address = self._addresses[following % len(self._addresses)]
 
     def _exchange(self, method: str, path: str, body: bytes | None, timeout_s: float) -> Answer:
         connection = self._opened(timeout_s)
@@ -92,9 +104,16 @@ class Link:
         if connection.sock is None:
             connection.timeout = timeout_s
             connection.connect()
+            if self._is_closed:  # `abort` found no socket yet
+                raise OSError("the link was closed")
         else:
             connection.sock.settimeout(timeout_s)
         return connection
+
+    def beside(self) -> "Link":
+        """A link of its own to the same addresses that begins with the one asked now."""
+        first = self._addresses.index(self._address)
+        return Link(*self._addresses[first:], *self._addresses[:first])
 
     def drop(self) -> None:
         """Close the kept connection; the next request opens a new one."""

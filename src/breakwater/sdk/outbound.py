@@ -10,6 +10,7 @@ attempt timeout, fault. An attempt may outlast its function (`Attempt.hold`): a 
 is still to be read keeps its permit, and its record waits, until the body's end.
 """
 
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar, Unpack, cast
 
@@ -18,12 +19,15 @@ import msgspec
 from breakwater.model import CallPoint, Status
 from breakwater.sdk import context
 from breakwater.sdk.attempt import Attempt
+from breakwater.sdk.calls import Outcome
 from breakwater.sdk.dispatch import drive_async, drive_sync, sweep
 from breakwater.sdk.endpoints import OTHER
-from breakwater.sdk.errand import Errand
+from breakwater.sdk.errand import DROPPED, Errand
+from breakwater.sdk.express import dash, run_async, run_sync
 from breakwater.sdk.guard import Command, CommandConfig, Fallback
 from breakwater.sdk.guard.travel.journey import CallOptions
 from breakwater.sdk.guard.travel.ports import Registry
+from breakwater.sdk.meters import Timer
 from breakwater.sdk.outcomes import Classify, needs_fallback, status_of_error, verdict_of
 from breakwater.sdk.propagation import CALLER, CALLER_NODE, write_headers
 from breakwater.sdk.runtime import Runtime
@@ -71,6 +75,7 @@ class Outbound:
         self.past_deadline = self.attempts = self.fallbacks = self.fallback_failures = 0
         self._classify = classify
         self._calls = 0
+        self._timers: dict[tuple[str, str], Timer] = {}
         self._identity = {
             CALLER: runtime.settings.service,
             CALLER_NODE: runtime.settings.instance,
@@ -86,7 +91,14 @@ class Outbound:
         (the attempt is cancelled at its limit), and whatever the last attempt raised.
         """
         self._calls += 1
-        return cast("T", await drive_async(self._errand(endpoint, terms, is_async=True), attempt))
+        if DROPPED:
+            sweep()
+        course = dash(self, endpoint, terms, is_async=True)
+        if course is not None:
+            return cast("T", await run_async(course, attempt))
+        self.inflight.enter()
+        errand = self.errand(endpoint, terms, is_async=True)
+        return cast("T", await drive_async(errand, attempt))
 
     def call_sync(
         self, endpoint: str, attempt: Callable[[Attempt], T], **terms: Unpack[Terms]
@@ -96,10 +108,18 @@ class Outbound:
         It has to hand `Attempt.left_s` to its library as a time limit.
         """
         self._calls += 1
-        return cast("T", drive_sync(self._errand(endpoint, terms, is_async=False), attempt))
+        if DROPPED:
+            sweep()
+        course = dash(self, endpoint, terms, is_async=False)
+        if course is not None:
+            return cast("T", run_sync(course, attempt))
+        self.inflight.enter()
+        return cast("T", drive_sync(self.errand(endpoint, terms, is_async=False), attempt))
 
-    def _errand(self, endpoint: str, terms: Terms, *, is_async: bool) -> Errand:
-        """One call, ready to go."""
+    def errand(
+        self, endpoint: str, terms: Terms, *, is_async: bool, start_s: float | None = None
+    ) -> Errand:
+        """One call, ready to go; start_s: when it began, now unless it is under way already."""
         errand = Errand(self, endpoint, terms, is_async=is_async)
         fallback = terms.get("fallback")
         fallbacks = self.command.parts.code.fallbacks if fallback is None else (fallback,)
@@ -111,16 +131,34 @@ class Outbound:
             watch=errand.settled,
             key=terms.get("key"),
         )
-        errand.journey = self.command.journey(options=options)
+        errand.journey = self.command.journey(start_s=start_s, options=options)
         return errand
 
     def status_of(self, error: BaseException) -> tuple[Status, str]:
         """Status and detail of the record of an attempt that ended so."""
         return status_of_error(error, self._classify)
 
+    def record_success(self, endpoint: str, attempt: Attempt, seconds: float) -> None:
+        """Write the record of a call whose only attempt raised nothing."""
+        called = self.runtime.called
+        if attempt.status is not Status.SUCCESS:
+            outcome = Outcome(
+                status=attempt.status, seconds=seconds, detail=attempt.detail, node=attempt.node
+            )
+            called.record(self.peer, endpoint, outcome)
+            return
+        timer = self._timers.get((endpoint, attempt.node))
+        if timer is not None:
+            called.repeat(timer, seconds)
+            return
+        outcome = Outcome(status=Status.SUCCESS, seconds=seconds, node=attempt.node)
+        timer = called.record(self.peer, endpoint, outcome)
+        if timer is not None:
+            self._timers[endpoint, attempt.node] = timer
+
     def headers(self, budget_s: float | None) -> dict[str, str]:
         """What the next hop is told: who calls, the deadline, trace, baggage, attempts."""
-        return {**self._identity, **write_headers(context.current(), budget_s)}
+        return self._identity | write_headers(context.current(), budget_s)
 
     def stats(self) -> OutboundStats:
         """Counts since start."""
@@ -176,6 +214,7 @@ class Peers:
         self._make = make
         self._peer = peer
         self._known: dict[str, Outbound] = {}
+        self._making = threading.Lock()
 
     def of(self, host: str) -> Outbound:
         """The dependency that a request to `host` goes to."""
@@ -185,7 +224,11 @@ class Peers:
             return known
         if len(self._known) >= MAX_PEERS and name != OTHER:
             return self.of(OTHER)
-        return self._known.setdefault(name, self._make(name))
+        with self._making:  # threads that call first at the same time make one guard, not two
+            known = self._known.get(name)
+            if known is None:
+                known = self._known[name] = self._make(name)
+            return known
 
     def stats(self) -> list[OutboundStats]:
         """Of every dependency called so far."""

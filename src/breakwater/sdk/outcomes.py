@@ -24,8 +24,11 @@ Classify = Callable[[BaseException], tuple[Status, str] | None]
 REPEATABLE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 """Methods of requests that may be sent again without being asked."""
 
-SAYS_NOTHING: Final = frozenset(("no_instance", "invalid_request"))
-"""Details of calls that had nobody to go to, or could not be sent whoever was there."""
+NOBODY: Final = frozenset(("no_instance", "all_refused"))
+"""Details of calls that had nobody to go to."""
+
+SAYS_NOTHING: Final = NOBODY | {"invalid_request"}
+"""Those, and details of calls that could not be sent whoever was there."""
 
 
 class AnswerFailedError(CallFailedError):
@@ -153,7 +156,7 @@ def needs_fallback(error: Exception) -> bool:
     """Whether the callee gave no answer; a 4xx other than 408 and 429 is one."""
     verdict = verdict_of(error)
     if verdict is Verdict.IGNORED:
-        return getattr(error, "detail", "") == "no_instance"
+        return getattr(error, "detail", "") in NOBODY
     return verdict is not Verdict.SUCCESS
 
 

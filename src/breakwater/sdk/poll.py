@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from random import Random
 
 WAIT_S: Final = 20.0
+MARGIN_S: Final = 5.0
+"""What an answer may take beyond the time for which the platform was asked to hold it."""
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
 BREATH_S: Final = 0.05
@@ -38,22 +40,23 @@ class PollStats(msgspec.Struct, frozen=True, kw_only=True):
 class LongPoll:
     """A daemon thread that keeps asking `path` for what comes after the revision it has.
 
-    accept: takes the body of an answer in and returns its revision; raises ValueError (as
+    address: or several, each as good as the other. accept: takes the body of an answer in and
+    returns its revision, None if it wants to be told everything anew; raises ValueError (as
     msgspec's decode errors are) for nonsense. wait_s: how long the platform may hold a request;
     asked again for every request.
     """
 
     def __init__(
         self,
-        address: Address,
+        address: Address | tuple[Address, ...],
         path: str,
-        accept: Callable[[bytes], int],
+        accept: Callable[[bytes], int | None],
         *,
         random: "Random",
         wait_s: Callable[[], float] = lambda: WAIT_S,
     ) -> None:
-        self._address = address
-        self._link = Link(address)
+        self._addresses = address if isinstance(address, tuple) else (address,)
+        self._link = Link(*self._addresses)
         self._path = path
         self._accept = accept
         self._random = random
@@ -70,7 +73,7 @@ class LongPoll:
         """Start the thread; a second call does nothing."""
         if self._thread is None:
             self._stopping = threading.Event()
-            self._link = Link(self._address)
+            self._link = Link(*self._addresses)
             self._revision = None  # who listens may have let go of what it knew meanwhile
             self._thread = threading.Thread(
                 target=self._run,
@@ -109,6 +112,8 @@ class LongPoll:
                     self._failures += 1
                     self._last_failure = f"{type(error).__name__}: {error}"
                     self._tried_once.set()
+                if len(self._addresses) > 1:
+                    self._revision = None  # the next one that is asked counts its own
                 stopping.wait(pause_s * self._random.uniform(0.5, 1.0))
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
         link.drop()
@@ -119,10 +124,16 @@ class LongPoll:
         path = f"{self._path}{'&' if '?' in self._path else '?'}wait_s={wait_s:g}"
         if self._revision is not None:  # without one, the platform answers at once
             path = f"{path}&revision={self._revision}"
-        answer = link.request("GET", path, timeout_s=wait_s + 5.0)
+        held_s = 0.0 if self._revision is None else wait_s
+        answer = link.request("GET", path, timeout_s=held_s + MARGIN_S)
         if answer.status != 200:
+            link.turn()
             raise PlatformError(f"GET {path} answered HTTP {answer.status}")
-        revision = self._accept(answer.body)
+        try:
+            revision = self._accept(answer.body)
+        except ValueError:
+            link.turn()  # another may talk sense
+            raise
         is_news, self._revision = revision != self._revision, revision
         self._answers += 1
         self._tried_once.set()

@@ -1,9 +1,37 @@
-"""Waiting for a free connection: no longer than the deadline of the work that wants it."""
+"""Libraries that keep connections: one guard for what is asked, one for the wait to ask it.
 
-from typing import Any
+Nobody waits for a free connection longer than the deadline of the work that wants it.
+"""
 
-from breakwater.model import Clock
+from typing import TYPE_CHECKING, Any
+
+from breakwater.model import CallPoint, Clock
 from breakwater.sdk import context
+from breakwater.sdk.guard import CommandConfig
+from breakwater.sdk.outbound import Outbound, guard_of
+from breakwater.sdk.outcomes import Classify
+
+if TYPE_CHECKING:
+    from breakwater.sdk.service import Service
+
+
+def edges_of(
+    service: "Service",
+    peer: str,
+    config: CommandConfig,
+    pool_config: CommandConfig,
+    *,
+    group: str,
+    point: CallPoint,
+    classify: Classify,
+) -> tuple[Outbound, Outbound]:
+    """The edge to `peer` under the guard `peer`, and that to its connections under `peer.pool`."""
+
+    def edge(name: str, config: CommandConfig, point: CallPoint) -> Outbound:
+        command = guard_of(service.guards, name, config, group=group)
+        return Outbound(service.runtime, peer, command=command, point=point, classify=classify)
+
+    return edge(peer, config, point), edge(f"{peer}.pool", pool_config, "pool")
 
 
 def bound_wait(queue: Any, clock: Clock) -> None:

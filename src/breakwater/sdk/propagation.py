@@ -25,7 +25,6 @@ MAX_BAGGAGE_ENTRIES: Final = 64
 INTERESTING: Final = frozenset(
     (
         b"breakwater-caller",
-        b"breakwater-caller-node",
         b"breakwater-attempt",
         b"breakwater-deadline-ms",
         b"grpc-timeout",
@@ -52,7 +51,6 @@ class Inbound(msgspec.Struct, frozen=True, kw_only=True):
 
     context: CallContext
     caller: str = ""
-    caller_node: str = ""
     attempt: int = 1
     is_final: bool = True
     malformed: int = 0
@@ -105,7 +103,6 @@ def read_headers(
             attempts=None if attempts is None else NESTED,
         ),
         caller=_name(found.get(b"breakwater-caller", "")),
-        caller_node=_name(found.get(b"breakwater-caller-node", "")),
         attempt=1 if attempts is None else attempts.number,
         is_final=attempts is None or not attempts.may_follow,
         malformed=malformed,
@@ -130,10 +127,10 @@ def write_headers(
         headers[ATTEMPT] = format_attempts(context.attempts)
     if budget_s is not None:
         headers[DEADLINE] = f"{max(budget_s, 0.0) * 1000.0:.3f}"
-    entries = dict(context.baggage)
-    if context.criticality is not Criticality.CRITICAL:
-        entries[CRITICALITY_KEY] = context.criticality
-    if entries:
+    if context.baggage or context.criticality is not Criticality.CRITICAL:
+        entries = dict(context.baggage)
+        if context.criticality is not Criticality.CRITICAL:
+            entries[CRITICALITY_KEY] = context.criticality
         headers["baggage"] = format_baggage(entries)
     return headers
 

@@ -120,6 +120,7 @@ class Reception:
         self._in_flight += 1
         self._malformed += visit.inbound.malformed
         self.runtime.served.inflight(visit.caller).enter()
+        self.runtime.drain.enter()
 
     def left(self, visit: Visit, status: Status, detail: str) -> None:
         """Count a call that ended."""
@@ -128,6 +129,7 @@ class Reception:
         self._rejected += detail == "bulkhead_full"
         self._departed += status is Status.CANCELLED
         self.runtime.served.inflight(visit.caller).leave()
+        self.runtime.drain.leave()
 
     def stats(self) -> ServerStats:
         """Counts since start."""

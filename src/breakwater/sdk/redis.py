@@ -41,9 +41,9 @@ from breakwater.sdk.errors import (
     SettingsError,
 )
 from breakwater.sdk.guard import CommandConfig, Fallback
-from breakwater.sdk.outbound import Outbound, OutboundStats, guard_of
+from breakwater.sdk.outbound import Outbound, OutboundStats
 from breakwater.sdk.outcomes import connection_detail, status_of_answer, translated
-from breakwater.sdk.pools import bound_wait
+from breakwater.sdk.pools import bound_wait, edges_of
 
 if TYPE_CHECKING:
     from breakwater.sdk.service import Service
@@ -233,17 +233,16 @@ def guard_client(
     commands; pool_config: of the one around taking a connection. fallback: gives the answer of a
     command from its error, for example None as if nothing were cached; pipelines have none.
     """
-
-    def outbound(name: str, config: CommandConfig, point: Any) -> Outbound:
-        command = guard_of(service.guards, name, config, group="redis")
-        return Outbound(service.runtime, peer, command=command, point=point, classify=_classify)
-
-    return GuardedClient(
-        client,
-        outbound(peer, config or DEFAULT, "cache"),
-        outbound(f"{peer}.pool", pool_config or POOL_DEFAULT, "pool"),
-        fallback,
+    commands, pool = edges_of(
+        service,
+        peer,
+        config or DEFAULT,
+        pool_config or POOL_DEFAULT,
+        group="redis",
+        point="cache",
+        classify=_classify,
     )
+    return GuardedClient(client, commands, pool, fallback)
 
 
 def _classify(error: BaseException) -> tuple[Status, str] | None:

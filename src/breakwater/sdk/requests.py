@@ -8,14 +8,14 @@ on working: a refused call is a `requests.ConnectionError`, one past its deadlin
 `requests.Timeout`. An answer of 5xx, 408 or 429 counts against the callee and is given to the
 caller as it is, unless a retry or a fallback has a better one.
 
-Time limits are handed to urllib3 from what is left of attempt and deadline; it keeps to them in
-connecting, in waiting for the head, and in each read from the socket. Without `stream=True` the
-body is read within the attempt; with it, the permit is held until the body is read or closed.
+Time limits are handed to urllib3 from what is left of attempt and deadline, for connecting and
+anew for each read from the socket. Without `stream=True` the body is read within the attempt; with
+it, the permit is held until the body is read or closed, and the deadline limits all of it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from breakwater.sdk.needs import not_installed
 
@@ -30,23 +30,23 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from urllib3.util import parse_url
 
 from breakwater.model import Status
-from breakwater.sdk.attempt import Attempt
-from breakwater.sdk.discovery import is_service_name
+from breakwater.sdk import edges
+from breakwater.sdk.attempt import Attempt, shortest_s
+from breakwater.sdk.choice import STICKY
 from breakwater.sdk.errors import (
     AttemptTimedOutError,
     CallError,
     CallRefusedError,
     DeadlineExceededError,
+    NoInstanceError,
 )
-from breakwater.sdk.guard import Command, CommandConfig
-from breakwater.sdk.outbound import Outbound, OutboundStats, Peers, guard_of
-from breakwater.sdk.outcomes import REPEATABLE, connection_detail, translated
+from breakwater.sdk.outbound import OutboundStats
+from breakwater.sdk.outcomes import connection_detail, translated
+from breakwater.sdk.requests_limits import READING, watch_connections
 from breakwater.sdk.terms import Terms
 
 if TYPE_CHECKING:
     from breakwater.sdk.service import Service
-
-Fallback = Callable[[Exception], requests.Response]
 
 
 class RefusedError(CallRefusedError, requests.ConnectionError):
@@ -61,23 +61,12 @@ class PastDeadlineError(DeadlineExceededError, requests.Timeout):
     """The caller's deadline has passed."""
 
 
-class Options(TypedDict, total=False):
-    """What can be said of a guarded adapter.
+class NobodyThereError(NoInstanceError, requests.ConnectionError):
+    """Every instance of the service refuses connections; nothing was sent."""
 
-    peer: the callee's name in records and guard; without it each host is a peer of its own.
-    config: of its guard. command: a guard made elsewhere instead (needs `peer`). fallback: gives a
-    response in place of the error. endpoint: names what a request is for, else the shape of its
-    path. may_retry: whether a request may be sent twice, else GET, HEAD and OPTIONS. resolve: a
-    host name without dots and port is looked up in the registry.
-    """
 
-    peer: str
-    config: CommandConfig
-    command: Command
-    fallback: Fallback
-    endpoint: Callable[[requests.PreparedRequest], str]
-    may_retry: Callable[[requests.PreparedRequest], bool]
-    resolve: bool
+Options = edges.Options[requests.PreparedRequest, requests.Response]
+"""What can be said of a guarded adapter; see `breakwater.sdk.edges.Options`."""
 
 
 def guarded_adapter(
@@ -92,23 +81,9 @@ class GuardedAdapter(BaseAdapter):
 
     def __init__(self, service: "Service", inner: BaseAdapter, options: Options) -> None:
         super().__init__()
-        self._runtime = service.runtime
-        self._guards = service.guards
         self._inner = inner
-        self._options = options
-        self._peers = Peers(self._outbound, options.get("peer", ""))
-
-    def _outbound(self, peer: str) -> Outbound:
-        options = self._options
-        command = options.get("command") or guard_of(
-            self._guards,
-            peer,
-            options.get("config", CommandConfig()),
-            group="requests",
-            idempotent=True,  # as far as `may_retry` goes
-            fallback=options.get("fallback"),
-        )
-        return Outbound(self._runtime, peer, command=command, classify=_classify)
+        watch_connections(inner)
+        self._edges = edges.Edges(service, options, group="requests", classify=_classify)
 
     def send(  # noqa: PLR0917 - the library's own signature
         self,
@@ -121,18 +96,22 @@ class GuardedAdapter(BaseAdapter):
     ) -> requests.Response:
         """Send one request under guard."""
         url = parse_url(request.url or "")
-        outbound = self._peers.of(url.host or "")
+        outbound = self._edges.to(url.host)
         waits = _timeout_of(timeout)
 
         def attempt_of(attempt: Attempt) -> requests.Response:
-            response = self._inner.send(
-                self._prepared(request, attempt),
-                stream=stream,
-                timeout=_remaining(waits, attempt),  # type: ignore[arg-type] # stubs lack Timeout
-                verify=verify,
-                cert=cert,
-                proxies=proxies,
-            )
+            reading = READING.set(attempt)
+            try:
+                response = self._inner.send(
+                    self._prepared(request, attempt),
+                    stream=stream,
+                    timeout=_remaining(waits, attempt),  # type: ignore[arg-type] # stubs lack Timeout
+                    verify=verify,
+                    cert=cert,
+                    proxies=proxies,
+                )
+            finally:
+                READING.reset(reading)
             response.request = request
             body = _Body(response.raw, attempt)
             response.raw = body
@@ -145,7 +124,7 @@ class GuardedAdapter(BaseAdapter):
 
         try:
             return outbound.call_sync(
-                self._endpoint(request, url.path or "/"),
+                self._edges.endpoint_of(request, url.path or "/"),
                 attempt_of,
                 **self._terms(request, waits),
             )
@@ -159,15 +138,9 @@ class GuardedAdapter(BaseAdapter):
         """Close `inner`."""
         self._inner.close()
 
-    def _endpoint(self, request: requests.PreparedRequest, path: str) -> str:
-        chosen = self._options.get("endpoint")
-        return self._runtime.endpoints.name(path) if chosen is None else chosen(request)
-
     def _terms(self, request: requests.PreparedRequest, waits: Timeout) -> Terms:
-        chosen = self._options.get("may_retry")
-        may_retry = request.method in REPEATABLE if chosen is None else chosen(request)
-        limits = (waits.total, waits._read)  # noqa: SLF001 - as in `_remaining`
-        patience_s = min((float(s) for s in limits if isinstance(s, int | float)), default=None)
+        may_retry = self._edges.may_retry(request, request.method)
+        patience_s = shortest_s(_seconds(waits.total), _seconds(waits._read))  # noqa: SLF001 - as in `_remaining`
 
         def answer_for(attempt: Attempt, status: int) -> requests.Response:
             response = _made(request, status, b'{"type":"error","message":"injected fault"}')
@@ -182,6 +155,8 @@ class GuardedAdapter(BaseAdapter):
             "late": lambda: requests.ReadTimeout(
                 f"no answer within {patience_s} s", request=request
             ),
+            "no_connection": lambda _attempt, status: _no_connection(request, status),
+            "pool_patience_s": shortest_s(_seconds(waits.total), _seconds(waits._connect)),  # noqa: SLF001 - as above
         }
 
     def _prepared(
@@ -189,20 +164,18 @@ class GuardedAdapter(BaseAdapter):
     ) -> requests.PreparedRequest:
         """The request as this attempt sends it: whereto, and what it tells."""
         prepared = request.copy()
+        sticky = prepared.headers.pop(STICKY, None)
         prepared.headers.update(attempt.headers())
         url = parse_url(request.url or "")
-        is_name = is_service_name(url.scheme, url.host, url.port)
-        if is_name and self._options.get("resolve", True):
-            target = self._runtime.resolver.pick(url.host or "", attempt.tried)
-            if target is not None:
-                attempt.node = target.instance_id
-                prepared.headers.setdefault("Host", url.host or "")
-                prepared.url = url._replace(host=target.host, port=target.port).url
+        place = self._edges.place_of(attempt, url.scheme, url.host, url.port, sticky)
+        if place is not None:
+            prepared.headers.setdefault("Host", url.host or "")
+            prepared.url = url._replace(host=place.host, port=place.port).url
         return prepared
 
     def stats(self) -> list[OutboundStats]:
         """Counts by peer since start."""
-        return self._peers.stats()
+        return self._edges.stats()
 
 
 class _Body:
@@ -216,9 +189,12 @@ class _Body:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def stream(self, *args: Any, **options: Any) -> Iterator[Any]:
-        """The pieces of the body."""
-        pieces = self._inner.stream(*args, **options)
+    def stream(self, amt: int = 65_536, **options: Any) -> Iterator[Any]:
+        """The pieces of the body, read plainly where that is all the raw body can."""
+        if hasattr(self._inner, "stream"):
+            pieces = self._inner.stream(amt, **options)
+        else:
+            pieces = iter(lambda: self._inner.read(amt), b"")
         while True:
             piece = self._guarded(lambda: next(pieces, None))
             if piece is None:
@@ -242,6 +218,7 @@ class _Body:
         except CallError as error:
             late = _translated(error)
             self._attempt.end(late)
+            self._inner.close()  # nobody will read the rest, and urllib3 may not know it
             raise late from error
         except Exception as error:
             self._attempt.end(error)
@@ -281,12 +258,23 @@ def _remaining(waits: Timeout, attempt: Attempt) -> Timeout:
     left_s = attempt.left_s()
     if left_s is None:
         return waits.clone()
-    total_s = waits.total
     return Timeout(
-        total=min(left_s, float(total_s)) if isinstance(total_s, int | float) else left_s,
+        total=shortest_s(left_s, _seconds(waits.total)),
         connect=waits._connect,  # noqa: SLF001 - what was given; the property wants a started clock
         read=waits._read,  # noqa: SLF001 - as above
     )
+
+
+def _seconds(limit: Any) -> float | None:
+    """A limit in urllib3's words, where other things than numbers say that there is none."""
+    return float(limit) if isinstance(limit, int | float) else None
+
+
+def _no_connection(request: requests.PreparedRequest, status: int | None) -> Exception:
+    """What requests raises where a fault keeps it from a connection."""
+    if status in (None, 408, 504):
+        return requests.ConnectTimeout("injected fault: no connection in time", request=request)
+    return requests.ConnectionError("injected fault: no connection", request=request)
 
 
 def _made(request: requests.PreparedRequest, status: int, body: bytes) -> requests.Response:
@@ -323,4 +311,5 @@ _KINDS: Final[dict[type[CallError], type[CallError]]] = {
     CallRefusedError: RefusedError,
     AttemptTimedOutError: TimedOutError,
     DeadlineExceededError: PastDeadlineError,
+    NoInstanceError: NobodyThereError,
 }

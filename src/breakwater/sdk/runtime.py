@@ -7,12 +7,15 @@ import msgspec
 from breakwater.model import Clock
 from breakwater.sdk.calls import CallRecorder
 from breakwater.sdk.discovery import Resolver
+from breakwater.sdk.drain import Drain
 from breakwater.sdk.endpoints import Endpoints
 from breakwater.sdk.faults import RuleBook
 from breakwater.sdk.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from random import Random
+
+    from breakwater.sdk.guard import Guards
 
 
 class Runtime(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,4 +28,6 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     called: CallRecorder
     endpoints: Endpoints
     resolver: Resolver
+    drain: Drain
     faults: RuleBook
+    guards: "Guards"

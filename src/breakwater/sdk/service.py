@@ -13,28 +13,32 @@ from breakwater.sdk.agent import Agent, AgentStats
 from breakwater.sdk.calls import CallRecorder, CallStats, ServerStats
 from breakwater.sdk.client import ClientStats
 from breakwater.sdk.discovery import (
-    Lease,
+    BalancerConfig,
+    DiscoveryMeters,
     LeaseStats,
-    RegistryView,
-    Resolver,
+    ReporterStats,
     ResolverStats,
     ViewStats,
+    fixed_instance,
 )
+from breakwater.sdk.drain import DrainStats
 from breakwater.sdk.endpoints import Endpoints
 from breakwater.sdk.errors import SettingsError
 from breakwater.sdk.faults import FaultStats, RuleBook
 from breakwater.sdk.guard import (
     BreakerConfig,
+    BudgetConfig,
     BulkheadConfig,
     CommandConfig,
     Guards,
     RetryConfig,
 )
 from breakwater.sdk.lines import LineSender
+from breakwater.sdk.membership import Membership
 from breakwater.sdk.meters import Counter, Distribution, Gauge, MaxGauge, Meters, MeterStats, Timer
 from breakwater.sdk.process import ProcessGauges
 from breakwater.sdk.runtime import Runtime
-from breakwater.sdk.settings import ServiceSettings, parse_address, resolve_settings
+from breakwater.sdk.settings import ServiceSettings, resolve_settings
 from breakwater.sdk.upkeep import LiveStats, Upkeep
 
 if TYPE_CHECKING:
@@ -43,7 +47,7 @@ if TYPE_CHECKING:
     from breakwater.sdk.aiohttp import Client, Sessions
     from breakwater.sdk.asgi import Middleware
     from breakwater.sdk.guard import Command, CommandStats, Fallback
-    from breakwater.sdk.guard.limiting.shedding import SheddingConfig
+    from breakwater.sdk.guard.config import SheddingConfig
     from breakwater.sdk.streams import Streams
 
 FIRST_ANSWER_S: Final = 1.0
@@ -71,6 +75,8 @@ class ServiceStats(msgspec.Struct, frozen=True, kw_only=True):
     lease: LeaseStats | None
     view: ViewStats
     resolver: ResolverStats
+    reports: ReporterStats
+    drain: DrainStats
     faults: FaultStats
     servers: list[ServerStats]
     clients: list[ClientStats]
@@ -83,11 +89,14 @@ class Service:
 
     Every argument but the name may be left out; it is then taken from the environment
     (`BREAKWATER_INSTANCE`, `_ZONE`, `_HOST`, `_PORT`, `_URL`, `_TOKEN`, `_METRICS`,
-    `_GUARDS_FILE`), else from a default. url: the platform, `http://host:port`; token: for a
-    platform that asks for one, of role operator; metrics: where meter lines go,
-    `udp://host:port`. url and metrics may be `none`. guards_file: settings of commands, see
-    docs/how-to/configure-guards.md. Raises SettingsError for values that cannot be used; after
-    that, whatever state the platform is in, nothing here fails or slows the service.
+    `_GUARDS_FILE`, `_REGISTRY`, `_VIEW_FILE`, `_DRAIN_S`), else from a default. url: the
+    platform, `http://host:port`; token: for a platform that asks for one, of role operator;
+    metrics: where meter lines go, `udp://host:port`. url and metrics may be `none`. guards_file:
+    settings of commands, see docs/how-to/configure-guards.md. registry: one or more registries,
+    with commas between, where the platform is not to be asked for instances. view_file: keeps who
+    is where for the next start. drain_s: how long the leaving may take. balancing: how instances
+    are chosen, see docs/how-to/balance-calls.md. Raises SettingsError for values that cannot be
+    used; after that, whatever state the platform is in, nothing here fails or slows the service.
 
     Start it with `async with service`, with `with service`, by `start` and `stop`, or leave that
     to the ASGI lifespan of `asgi(app)`. Meters, context, commands and discovery need no event loop.
@@ -105,12 +114,17 @@ class Service:
         token: str | None = None,
         metrics: str | None = None,
         guards_file: str | None = None,
+        registry: str | None = None,
+        view_file: str | None = None,
+        drain_s: float | None = None,
+        balancing: BalancerConfig | None = None,
         clock: Clock | None = None,
         random: "Random | None" = None,
     ) -> None:
         given = {
             "instance": instance, "zone": zone, "host": host, "port": port,
             "url": url, "token": token, "metrics": metrics, "guards_file": guards_file,
+            "registry": registry, "view_file": view_file, "drain_s": drain_s,
         }  # fmt: skip
         self.settings: ServiceSettings = resolve_settings(name, given)
         self._clock = clock or SystemClock()
@@ -121,7 +135,9 @@ class Service:
         self._random = random
         self._sender = LineSender(self.settings.metrics)
         self._meters = Meters(self._sender, _common_tags(self.settings), self._clock)
-        self._runtime = self._wire()
+        self._runtime = self._wire(balancing)
+        self.balancer = self._runtime.resolver
+        self._picks = DiscoveryMeters(self._runtime.resolver, self._meters)
         self._gauges = ProcessGauges(self._meters, self._clock)
         self._agent = Agent(
             [(0.0, self._sender.flush), (1.0, self._report)],
@@ -133,7 +149,7 @@ class Service:
         self._sessions: Sessions | None = None
         self._clients: list[Client] = []
         self._servers: list[Served] = []
-        self.guards = Guards(clock=self._clock, random=self._random, faults=self._runtime.faults)
+        self.guards = self._runtime.guards
         self._upkeep = Upkeep(
             self.guards, self.settings, meters=self._meters, random=self._random, environ=os.environ
         )
@@ -150,14 +166,10 @@ class Service:
         """The service that `BREAKWATER_SERVICE` and its fellow variables describe."""
         return cls()
 
-    def _wire(self) -> Runtime:
+    def _wire(self, balancing: BalancerConfig | None) -> Runtime:
         settings, clock, random = self.settings, self._clock, self._random
-        self._view = RegistryView(settings.platform, clock=clock, random=random)
-        self._lease = (
-            None
-            if settings.platform is None or settings.port == 0
-            else Lease(settings.platform, settings, clock=clock, random=random)
-        )
+        self._membership = Membership(settings, clock=clock, random=random, balancing=balancing)
+        faults = RuleBook(settings.platform, settings, clock=clock, random=random)
         return Runtime(
             settings=settings,
             clock=clock,
@@ -165,8 +177,10 @@ class Service:
             served=CallRecorder(self._meters, settings.service, side="server"),
             called=CallRecorder(self._meters, settings.service, side="client"),
             endpoints=Endpoints(),
-            resolver=Resolver(self._view, settings.zone, clock=clock, random=random),
-            faults=RuleBook(settings.platform, settings, clock=clock, random=random),
+            resolver=self._membership.resolver,
+            drain=self._membership.drain,
+            faults=faults,
+            guards=Guards(clock=clock, random=random, faults=faults),
         )
 
     def start(self) -> None:
@@ -174,6 +188,9 @@ class Service:
 
         A second call does nothing. A service without a port takes no lease.
         """
+        self._start(once_listening=False)
+
+    def _start(self, *, once_listening: bool) -> None:
         with self._lock:
             if self._is_started:
                 return
@@ -182,12 +199,19 @@ class Service:
             self._streams.reopen()
         self._sender.open()
         self._agent.start()
-        self._view.start()
         self._runtime.faults.start()
         self._upkeep.start()
-        if self._lease is not None:
-            self._lease.start()
-        self._view.wait_first(FIRST_ANSWER_S)
+        self._membership.start(once_listening=once_listening)
+        self._membership.wait_first(FIRST_ANSWER_S)
+
+    def drain(self, limit_s: float | None = None) -> DrainStats:
+        """Leave in peace: out of the registry, serve until callers know, then refuse and finish.
+
+        limit_s: how long all of that may take, by default what the settings say (5 s). Blocks, so
+        an event loop calls it in a thread. What was wrapped by `asgi` and is run by uvicorn does
+        this by itself on SIGTERM; elsewhere call it before the server stops to listen.
+        """
+        return self._membership.leave_in_peace(limit_s)
 
     def stop(self) -> None:
         """Cancel the lease, end the threads, send the last meter lines; some seconds at most."""
@@ -197,9 +221,7 @@ class Service:
             self._is_started = False
         if self._streams is not None:
             self._streams.close()
-        if self._lease is not None:
-            self._lease.stop()
-        self._view.stop()
+        self._membership.stop()
         self._runtime.faults.stop()
         self._upkeep.stop()
         self._agent.stop()
@@ -263,7 +285,7 @@ class Service:
         Raises SettingsError.
         """
         from breakwater.sdk.asgi import Middleware  # noqa: PLC0415 - imports asyncio
-        from breakwater.sdk.guard.limiting.shedding import SheddingConfig  # noqa: PLC0415 - with it
+        from breakwater.sdk.guard.config import SheddingConfig  # noqa: PLC0415 - with it
 
         if max_concurrent is not None:
             if shedding is not None:
@@ -278,8 +300,8 @@ class Service:
             stopping=self._stopped_by_lifespan,
             streams=self.streams if streams else None,
         )
-        if streams and self._lease is not None:
-            self._lease.metadata["hystrix.stream"] = "/hystrix.stream"
+        if streams:
+            self._membership.tell("hystrix.stream", "/hystrix.stream")
         self._servers.append(made)
         return made
 
@@ -288,12 +310,19 @@ class Service:
         self._servers.append(server)
 
     async def _started_by_lifespan(self) -> None:
-        await self.__aenter__()
+        """Take the lease once the server listens; from then on drain before SIGTERM ends it."""
+        import asyncio  # noqa: PLC0415 - as in __aenter__
+
+        loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._start, once_listening=True)
+        self._membership.drain_on_sigterm(loop.call_soon_threadsafe)
+        self._gauges.watch_loop(loop)
 
     async def _stopped_by_lifespan(self) -> None:
+        self._membership.forget_sigterm()
         await self.__aexit__(None, None, None)
 
-    def client(
+    def client(  # noqa: PLR0913 - one parameter per part of a client, by name
         self,
         name: str,
         *,
@@ -303,6 +332,7 @@ class Service:
         breaker: BreakerConfig | None = BreakerConfig(),  # noqa: B008 - a frozen record
         fallback: "Fallback | None" = None,
         instances: Sequence[Instance | str] | None = None,
+        balancing: BalancerConfig | None = None,
         config: CommandConfig | None = None,
     ) -> "Client":
         """A guarded aiohttp client for the service `name`; make one and keep it.
@@ -310,9 +340,10 @@ class Service:
         timeout_s: limit of one attempt. retries: further attempts of GET on another instance after
         a connection error. max_concurrent: calls under way beyond which new ones are refused.
         fallback: given the error, gives the answer instead. instances: a fixed list (instances or
-        `http://host:port`) instead of what the registry says. config: all of its guard, instead of
-        the four parameters after `name`; retries, hedges and kept answers are for GET, HEAD and
-        OPTIONS only, and retries after a connection error only.
+        `http://host:port`) instead of what the registry says. balancing: how one of them is chosen,
+        by whatever client of this process calls `name`, instead of the service's own. config: all
+        of its guard, instead of the four parameters after `name`; retries, hedges and kept answers
+        are for GET, HEAD and OPTIONS only, and retries after a connection error only.
         """
         from breakwater.sdk.aiohttp import Client, Sessions  # noqa: PLC0415 - imports aiohttp
         from breakwater.sdk.outbound import guard_of  # noqa: PLC0415 - with it
@@ -324,10 +355,15 @@ class Service:
                 f"retries {retries} at least 0"
             )
         if instances is not None:
-            self._runtime.resolver.pin(name, [_instance(name, one) for one in instances])
+            self._runtime.resolver.pin(name, [fixed_instance(name, one) for one in instances])
+        if balancing is not None:
+            self._runtime.resolver.configure(name, balancing)
         if self._sessions is None:
             self._sessions = Sessions()
-        retry = None if retries == 0 else RetryConfig(max_attempts=1 + retries, initial_s=0.0)
+        retry = None
+        if retries:  # all that is under way at an instance may fail at once, when it dies
+            budget = BudgetConfig(tokens=max(10.0, max_concurrent))
+            retry = RetryConfig(max_attempts=1 + retries, initial_s=0.0, budget=budget)
         config = config or CommandConfig(
             timeout_s=timeout_s,
             breaker=breaker,
@@ -424,15 +460,9 @@ class Service:
         self._gauges.report()
         self._runtime.served.report()
         self._runtime.called.report()
+        self._picks.report(self._clock.monotonic_s())
         self._runtime.faults.drop_expired()
         self._upkeep.report()
-        shed: dict[str, int] = {}
-        for server in tuple(self._servers):
-            for key, count in server.stats().shed.items():
-                shed[key] = shed.get(key, 0) + count
-        for key, count in shed.items():
-            level, _, reason = key.partition(".")
-            self._count("guard.shed", {"criticality": level, "reason": reason}, count)
         self._count("sdk.lines.dropped", {}, self._sender.stats().dropped_lines)
 
     def _count(self, name: str, tags: dict[str, str], total: int) -> None:
@@ -452,9 +482,11 @@ class Service:
             agent=self._agent.stats(),
             served=self._runtime.served.stats(),
             called=self._runtime.called.stats(),
-            lease=None if self._lease is None else self._lease.stats(),
-            view=self._view.stats(),
+            lease=self._membership.lease_stats(),
+            view=self._membership.view_stats(),
             resolver=self._runtime.resolver.stats(),
+            reports=self._membership.reporter_stats(),
+            drain=self._runtime.drain.stats(),
             faults=self._runtime.faults.stats(),
             servers=[server.stats() for server in self._servers],
             clients=[client.stats() for client in self._clients],
@@ -466,16 +498,3 @@ class Service:
 def _common_tags(settings: ServiceSettings) -> dict[str, str]:
     tags = {calls.APP: settings.service, calls.NODE: settings.instance}
     return {**tags, calls.ZONE: settings.zone} if settings.zone else tags
-
-
-def _instance(service: str, given: Instance | str) -> Instance:
-    """A fixed instance, from a record or from `http://host:port`."""
-    if isinstance(given, Instance):
-        return given
-    address = parse_address("instances", given, "http")
-    return Instance(
-        service=service,
-        instance_id=f"{service}-{address.host}-{address.port}",
-        host=address.host,
-        port=address.port,
-    )

@@ -16,6 +16,7 @@ from breakwater.sdk.errors import SettingsError
 
 DEFAULT_URL: Final = "http://127.0.0.1:7101"
 DEFAULT_METRICS: Final = "udp://127.0.0.1:1234"
+MAX_DRAIN_S: Final = 600.0
 _TOKEN: Final = re.compile(r"[!-~]*")
 _ADDRESS: Final = re.compile(
     r"(?P<scheme>[a-z]+)://(?P<host>\[[0-9a-fA-F:.]+\]|[^/:\[\]]+):(?P<port>\d{1,5})/?"
@@ -39,6 +40,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     port 0 means this process listens nowhere, so it takes no lease. `platform` None: no platform,
     so no lease, no registry view and no fault rules. `metrics` None: meters go nowhere.
     guards_file: settings of guarded commands, re-read when it changes; empty for none.
+    registry: where the lease is kept and others are looked up, the first that answers; by default
+    the platform. view_file: where the whereabouts of others are kept for the next start; empty
+    for nowhere. drain_s: how long a service that is told to end may take to leave in peace.
     """
 
     service: str
@@ -49,13 +53,16 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     platform: Address | None
     metrics: Address | None
     guards_file: str = ""
+    registry: tuple[Address, ...] = ()
+    view_file: str = ""
+    drain_s: float = 5.0
     renewal_s: float = 5.0
     lease_s: int = 15
 
 
 def resolve_settings(
     service: str | None,
-    given: Mapping[str, str | int | None],
+    given: Mapping[str, str | float | None],
     environ: Mapping[str, str] | None = None,
 ) -> ServiceSettings:
     """Settings from `given` (by the name of an argument of `Service`), else from the environment.
@@ -76,6 +83,8 @@ def resolve_settings(
             f"service name {name!r} (BREAKWATER_SERVICE) must be one or more of -._A-Za-z0-9^~"
         )
     port = _port(value("port", "0"))
+    token = value("token")
+    platform = _platform(value("url", DEFAULT_URL), token)
     host = value("host", "127.0.0.1")
     return ServiceSettings(
         service=name,
@@ -85,10 +94,35 @@ def resolve_settings(
         zone=sanitize(value("zone")) if value("zone") else "",
         host=host,
         port=port,
-        platform=_platform(value("url", DEFAULT_URL), value("token")),
+        platform=platform,
         metrics=_address_or_none("metrics", value("metrics", DEFAULT_METRICS), "udp"),
         guards_file=value("guards_file"),
+        registry=_registry(value("registry"), token, platform),
+        view_file=value("view_file"),
+        drain_s=_seconds("drain_s", value("drain_s", "5")),
     )
+
+
+def _registry(text: str, token: str, platform: Address | None) -> tuple[Address, ...]:
+    """The addresses in `text`, separated by commas; the platform if there is none."""
+    if not text:
+        return () if platform is None else (platform,)
+    parts = [part.strip() for part in text.split(",")]
+    different = dict.fromkeys(part for part in parts if part)
+    found = [_address_or_none("registry", part, "http") for part in different]
+    return tuple(msgspec.structs.replace(one, token=token) for one in found if one is not None)
+
+
+def _seconds(key: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_DRAIN_S:
+        raise SettingsError(
+            f"{key} {text!r} (BREAKWATER_{key.upper()}) must be seconds from 0 to {MAX_DRAIN_S:g}"
+        )
+    return seconds
 
 
 def _port(text: str) -> int:

@@ -41,9 +41,9 @@ from breakwater.sdk.errors import (
     SettingsError,
 )
 from breakwater.sdk.guard import CommandConfig
-from breakwater.sdk.outbound import Outbound, OutboundStats, guard_of
+from breakwater.sdk.outbound import Outbound, OutboundStats
 from breakwater.sdk.outcomes import translated
-from breakwater.sdk.pools import bound_wait
+from breakwater.sdk.pools import bound_wait, edges_of
 from breakwater.sdk.sql_limits import interrupt, limits_of
 from breakwater.sdk.sql_words import label_of, status_of
 
@@ -230,15 +230,16 @@ def guard_engine(
     def classify(error: BaseException) -> tuple[Status, str] | None:
         return _classify(error, sync.dialect)
 
-    def outbound(name: str, config: CommandConfig, point: Any) -> Outbound:
-        command = guard_of(service.guards, name, config, group="sqlalchemy")
-        return Outbound(service.runtime, peer, command=command, point=point, classify=classify)
-
-    return GuardedEngine(
-        sync,
-        outbound(peer, config or DEFAULT, "database"),
-        outbound(f"{peer}.pool", pool_config or POOL_DEFAULT, "pool"),
+    statements, pool = edges_of(
+        service,
+        peer,
+        config or DEFAULT,
+        pool_config or POOL_DEFAULT,
+        group="sqlalchemy",
+        point="database",
+        classify=classify,
     )
+    return GuardedEngine(sync, statements, pool)
 
 
 def _classify(error: BaseException, dialect: Any) -> tuple[Status, str] | None:

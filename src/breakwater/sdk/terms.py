@@ -20,7 +20,10 @@ class Terms(TypedDict, total=False):
     raised. target: chooses where an attempt goes, before faults hit it: `Attempt.target`.
     patience_s: how long the library itself would wait for an answer; late: the error it would
     then raise. key: of the answer in the caches, hashable; without one it is neither kept nor
-    shared. discard: closes a good answer that lost a race of hedged attempts.
+    shared. discard: closes a good answer that lost a race of hedged attempts. no_connection: the
+    error of the library for an attempt that gets no connection, from the HTTP status of an injected
+    error or None for a wait that was too long; where it is given, rules at the point `pool` act on
+    attempts. pool_patience_s: how long the library itself would wait for a connection.
     """
 
     fallback: Fallback | None
@@ -33,6 +36,8 @@ class Terms(TypedDict, total=False):
     late: Callable[[], Exception]
     key: Hashable
     discard: Callable[[Any], Any]
+    no_connection: Callable[[Attempt, int | None], Exception]
+    pool_patience_s: float | None
 
 
 class Edge(Protocol):
@@ -58,4 +63,14 @@ class Edge(Protocol):
 
     def headers(self, budget_s: float | None) -> dict[str, str]:
         """What the next hop is told."""
+        ...
+
+    def record_success(self, endpoint: str, attempt: Attempt, seconds: float) -> None:
+        """Write the record of a call whose only attempt raised nothing."""
+        ...
+
+    def errand(
+        self, endpoint: str, terms: Terms, *, is_async: bool, start_s: float | None = None
+    ) -> Any:
+        """One call, ready to go; an `Errand`."""
         ...

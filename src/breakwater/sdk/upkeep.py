@@ -102,7 +102,7 @@ class Upkeep:
             self._file.look()
         if self._live is not None:
             self._live.drop_expired()
-        if len(self._guards):
+        if len(self._guards) or self._guards.sheds:
             self._meters_of_guards().report(self._guards.shared.now_s())
 
     def stats(self) -> LiveStats:

@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from breakwater.sdk import Event, EventType, Guards, Kind
+
+_ABSENT: Final = object()
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +26,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
             and self.command in (None, event.command)
             and self.outcome in (None, event.outcome)
             and all(
-                name in event.detail and _agrees(wanted, event.detail[name])
+                _agrees(wanted, getattr(event, name, _ABSENT))
                 for name, wanted in self.detail.items()
             )
         )
@@ -47,7 +49,7 @@ def told(
     outcome: tuple[EventType, ...] | None = None,
     **detail: Any,
 ) -> Expected:
-    """An event of this kind, with these fields of its detail; for an error, its class will do."""
+    """An event of this kind, with these fields of its class; for an error, its class will do."""
     return Expected(kind=kind, command=command, outcome=outcome, detail=detail)
 
 
@@ -145,6 +147,6 @@ def _shown(event: Event) -> str:
             kind=event.kind,
             command=event.command,
             outcome=event.outcome or None,
-            detail=event.detail,
+            detail=event.details(),
         )
     )

@@ -11,8 +11,9 @@ import msgspec
 
 from breakwater.sdk.guard.breaking.breaker import Breaker
 from breakwater.sdk.guard.breaking.probes import Permit
-from breakwater.sdk.guard.breaking.states import ILLEGAL, BreakerState
+from breakwater.sdk.guard.breaking.states import ILLEGAL
 from breakwater.sdk.guard.config import BreakerConfig
+from breakwater.sdk.guard.events import BreakerState
 from breakwater.sdk.guard.verdict import Verdict
 
 SMALL = BreakerConfig(

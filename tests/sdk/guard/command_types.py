@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from typing import Any, assert_type
 
-from breakwater.sdk import Command
-from breakwater.sdk.guard import CallReport
+from breakwater.sdk import BreakerState, Command, Event, Guards, RetryMade, StateChanged
+from breakwater.sdk.guard import BreakerTold, CallReport
 
 
 async def forms(command: Command) -> None:
@@ -53,3 +53,29 @@ async def calls(command: Command) -> None:
     assert_type(await command.call_reported(fetch, "a"), tuple[bytes, CallReport])
     command.call_sync(size, 1)  # type: ignore[arg-type] # the argument is checked
     await command.call(size, "a")  # type: ignore[arg-type] # a sync function is not awaited
+
+
+def hooks(guards: Guards) -> None:
+    """A hook of a class is given that class, and one of all tells them apart by class."""
+
+    def opened(event: StateChanged) -> None:
+        assert_type(event.state, BreakerState)
+        assert_type(event.open_s, float)
+
+    def broken(event: BreakerTold) -> None:
+        assert_type(event.reason, str)
+
+    def heard(event: Event) -> None:
+        match event:
+            case RetryMade(attempt=attempt, delay_s=delay_s):
+                assert_type((attempt, delay_s), tuple[int, float])
+            case StateChanged():
+                assert_type(event.old, BreakerState)
+        assert event.attempt  # type: ignore[attr-defined] # not of every kind
+
+    guards.hooks.on(StateChanged, opened)
+    guards.hooks.on(BreakerTold, broken)
+    guards.hooks.on(Event, heard)
+    guards.hooks.add(heard)
+    guards.hooks.on(RetryMade, opened)  # type: ignore[arg-type] # a hook of another class
+    guards.hooks.remove(opened)

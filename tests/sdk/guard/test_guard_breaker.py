@@ -6,8 +6,8 @@ from tests.sdk.guard.breaking import SMALL, admitted, call, changed, opened, pro
 from breakwater.sdk.context import CallContext
 from breakwater.sdk.errors import CallRefusedError, SettingsError
 from breakwater.sdk.guard.breaking.breaker import Breaker
-from breakwater.sdk.guard.breaking.states import BreakerState
 from breakwater.sdk.guard.config import BreakerConfig
+from breakwater.sdk.guard.events import BreakerState
 from breakwater.sdk.guard.gate import CallInfo
 from breakwater.sdk.guard.verdict import Verdict
 

@@ -14,8 +14,8 @@ from tests.sdk.guard.breaking import Model, Out
 from breakwater.sdk.errors import IllegalTransitionError
 from breakwater.sdk.guard.breaking.breaker import Breaker
 from breakwater.sdk.guard.breaking.probes import Permit
-from breakwater.sdk.guard.breaking.states import BreakerState
 from breakwater.sdk.guard.config import BreakerConfig
+from breakwater.sdk.guard.events import BreakerState
 from breakwater.sdk.guard.verdict import Verdict
 
 VERDICTS: Final = (

@@ -9,8 +9,8 @@ from tests.sdk.guard.breaking import SMALL, admitted, call, changed, opened, pro
 
 from breakwater.sdk.guard.breaking.breaker import Breaker
 from breakwater.sdk.guard.breaking.openings import open_seconds
-from breakwater.sdk.guard.breaking.states import BreakerState
 from breakwater.sdk.guard.config import BreakerConfig
+from breakwater.sdk.guard.events import BreakerState
 from breakwater.sdk.guard.verdict import Verdict
 
 

@@ -11,8 +11,9 @@ import pytest
 from tests.sdk.guard.breaking import admitted, call, changed, probes, state
 
 from breakwater.sdk.guard.breaking.breaker import Breaker
-from breakwater.sdk.guard.breaking.states import BreakerState
-from breakwater.sdk.guard.config import BreakerConfig, CommandConfig, hystrix, resilience4j
+from breakwater.sdk.guard.config import BreakerConfig, CommandConfig
+from breakwater.sdk.guard.events import BreakerState
+from breakwater.sdk.guard.tuning.profiles import hystrix, resilience4j
 from breakwater.sdk.guard.verdict import Verdict
 
 

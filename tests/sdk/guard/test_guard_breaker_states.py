@@ -10,9 +10,8 @@ from tests.sdk.guard.breaking import SMALL, admitted, call, changed, opened, pro
 from breakwater.sdk.errors import IllegalTransitionError
 from breakwater.sdk.guard.breaking.breaker import Breaker
 from breakwater.sdk.guard.breaking.reports import BreakerEvent
-from breakwater.sdk.guard.breaking.states import BreakerState
 from breakwater.sdk.guard.config import BreakerConfig
-from breakwater.sdk.guard.events import Kind
+from breakwater.sdk.guard.events import BreakerState, Kind
 from breakwater.sdk.guard.verdict import Verdict
 
 ILLEGAL: Final = {

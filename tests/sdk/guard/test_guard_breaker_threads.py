@@ -10,7 +10,7 @@ from tests.sdk.guard.breaking import SMALL, admitted, changed, opened, probes, s
 from breakwater.sdk.guard.breaking.breaker import Breaker
 from breakwater.sdk.guard.breaking.probes import Permit
 from breakwater.sdk.guard.breaking.reports import BreakerEvent
-from breakwater.sdk.guard.breaking.states import BreakerState
+from breakwater.sdk.guard.events import BreakerState
 from breakwater.sdk.guard.verdict import Verdict
 
 

@@ -11,9 +11,9 @@ from tests.sdk.guard.breaking import SMALL, admitted, call, changed, state
 from breakwater.sdk.guard.breaking.breaker import Breaker
 from breakwater.sdk.guard.breaking.reports import BreakerEvent
 from breakwater.sdk.guard.breaking.rule import closed_rule
-from breakwater.sdk.guard.breaking.states import BreakerState
 from breakwater.sdk.guard.breaking.window import CountWindow, RunWindow, TimeWindow
 from breakwater.sdk.guard.config import BreakerConfig
+from breakwater.sdk.guard.events import BreakerState
 from breakwater.sdk.guard.verdict import Verdict
 
 COUNTED: Final = changed(SMALL, window="count", window_calls=4)

@@ -9,6 +9,7 @@ import pytest
 from tests.sdk.guard.commanding import BackendError, counted, fail, guard, state
 
 from breakwater.sdk import AttemptTimedOutError, BreakerState, CallRefusedError, remaining_s
+from breakwater.sdk.guard import BreakerConfig, BulkheadConfig, CommandConfig
 from breakwater.testing import FakeClock
 
 
@@ -205,3 +206,48 @@ async def test_an_async_generator_that_is_left_was_served(clock: FakeClock) -> N
     await items.aclose()  # type: ignore[attr-defined] # an AsyncIterator to its users
     assert command.stats().in_flight == 0
     assert counted(command) == {"success": 1, "emit": 1}
+
+
+def test_blocks_and_generators_of_a_disabled_command_are_not_touched(clock: FakeClock) -> None:
+    """Neither refused nor counted nor given another deadline, as any other call of it."""
+    command = guard(clock, max_concurrent=1)
+
+    @command
+    def count() -> Iterator[float | None]:
+        yield from (remaining_s(clock), remaining_s(clock))
+
+    held = command.entered()
+    held.__enter__()
+    config = CommandConfig(
+        enabled=False, total_s=1.0, breaker=BreakerConfig(mode="forced_open"),
+        bulkhead=BulkheadConfig(max_concurrent=1),
+    )  # fmt: skip
+    command.configure(config)
+    assert list(count()) == [None, None]
+    with command.entered() as attempt:
+        assert remaining_s(clock) is None
+        assert attempt.left_s() is None
+    with pytest.raises(BackendError), command.entered():
+        raise BackendError
+    held.__exit__(None, None, None)
+    assert counted(command) == {"success": 1}
+
+
+@pytest.mark.anyio
+async def test_async_blocks_and_generators_of_a_disabled_command_are_not_touched(
+    clock: FakeClock,
+) -> None:
+    """As the plain ones."""
+    command = guard(clock, timeout_s=1.0)
+    config = CommandConfig(enabled=False, timeout_s=1e-9, breaker=BreakerConfig(mode="forced_open"))
+    command.configure(config)
+
+    @command
+    async def count() -> AsyncIterator[int]:
+        await asyncio.sleep(0)
+        yield 1
+
+    assert [item async for item in count()] == [1]
+    async with command.entered_async():
+        await asyncio.sleep(0)
+    assert counted(command) == {}

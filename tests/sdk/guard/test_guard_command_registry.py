@@ -9,28 +9,32 @@ from breakwater.sdk import BreakerState, CallRefusedError, SettingsError
 from breakwater.sdk.guard import (
     BreakerConfig,
     BulkheadConfig,
+    CallRefused,
     Command,
     CommandConfig,
     Event,
     EventType,
     Kind,
     RetryConfig,
+    StateChanged,
     default_guards,
 )
 from breakwater.sdk.guard.hooks import MAX_RAISES
 from breakwater.testing import FakeClock
 
 
-def test_commands_are_found_by_name_group_pool_and_dependency(clock: FakeClock) -> None:
-    """Group stands in for pool and dependency, the name for the group."""
+def test_commands_can_be_gone_through_and_found_by_name(clock: FakeClock) -> None:
+    """Each says its group, pool and dependency; the group stands in for both, the name for it."""
     guards = guards_of(clock)
     rank = guards.command("rank", group="home", dependency="ranker", pool="slow")
     art = guards.command("art", group="home")
     assert list(guards) == [rank, art]
-    assert guards.of_group("home") == [rank, art]
-    assert guards.of_dependency("ranker") == [rank]
-    assert guards.of_dependency("home") == [art]
-    assert guards.of_pool("slow") == [rank]
+    assert [(one.group, one.pool, one.dependency) for one in guards] == [
+        ("home", "slow", "ranker"),
+        ("home", "home", "home"),
+    ]
+    assert guards.command("lone").dependency == "lone"
+    guards.forget("lone")
     assert guards.get("rank") is rank
     assert (len(guards), "art" in guards, guards.get("none")) == (2, True, None)
     assert [stats.name for stats in guards.stats().commands] == ["rank", "art"]
@@ -130,9 +134,11 @@ def test_hooks_hear_what_they_want_and_nothing_else(clock: FakeClock) -> None:
     with pytest.raises(CallRefusedError):
         command.call_sync(fail)
     assert [event.kind for event in heard] == [Kind.STATE, Kind.REFUSED]
-    assert heard[0].detail["state"] is BreakerState.OPEN
+    assert isinstance(heard[0], StateChanged)
+    assert heard[0].state is BreakerState.OPEN
     assert heard[1].outcome == (EventType.SHORT_CIRCUITED,)
-    assert heard[1].detail["reason"] == "breaker_open"
+    assert isinstance(heard[1], CallRefused)
+    assert heard[1].reason == "breaker_open"
     assert heard[1].at_ms == clock.now_ms()
     guards.hooks.remove(heard.append)
     assert not guards.hooks.wanted

@@ -14,11 +14,12 @@ from tests.sdk.guarding import waits_of
 
 from breakwater.model import FaultRule
 from breakwater.sdk import (
+    AttemptEnded,
     AttemptTimedOutError,
     BreakerConfig,
+    CallEnded,
     Command,
     CommandConfig,
-    Event,
     HedgeConfig,
     Kind,
     Service,
@@ -312,12 +313,13 @@ def test_retries_and_fallbacks_meet_faults_as_real_failures(service: Service) ->
     command = service.command(
         "titles", CommandConfig(retry=NO_WAIT), dependency="titles-db", fallback=lambda error: 9
     )
-    told: list[Event] = []
-    service.guards.hooks.add(told.append, {Kind.ATTEMPT, Kind.CALL})
+    told: list[AttemptEnded | CallEnded] = []
+    service.guards.hooks.on(AttemptEnded, told.append)
+    service.guards.hooks.on(CallEnded, told.append)
     with faulted(service, fault(service, "error", peer="titles-db")):
         assert command.call_sync(int) == 9
     assert command.call_sync(int) == 0
-    marks = [(event.kind, event.detail["injected"]) for event in told]
+    marks = [(event.kind, event.injected) for event in told]
     hit = [(Kind.ATTEMPT, True)] * 3 + [(Kind.CALL, True)]
     assert marks == [*hit, (Kind.ATTEMPT, False), (Kind.CALL, False)]
 

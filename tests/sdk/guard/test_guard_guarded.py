@@ -95,6 +95,33 @@ def test_a_callee_that_is_slower_for_good_is_not_starved() -> None:
     assert callee.limit.baseline_s == pytest.approx(0.15, rel=0.25)  # type: ignore[attr-defined] # it is a Guarded
 
 
+def test_where_calls_are_long_it_looks_upwards_in_steps() -> None:
+    """A callee of a hundred workers that takes a second a call is used within half a minute."""
+    callee = Callee(guarded(), workers=100, work_s=1.0)
+    assert callee.serve(30.0) >= 90
+    assert callee.serve(120.0) <= 200  # what does not follow is taken back
+
+
+def test_a_trial_that_found_no_queue_goes_back_to_where_it_began() -> None:
+    """The callee is twice as slow: both cuts cost throughput, so no place was too many."""
+    callee = Callee(guarded(), workers=50, work_s=0.05)
+    callee.serve(20.0)
+    before = callee.limit.limit
+    callee.work_s = 0.12
+    callee.serve(6.0)
+    assert callee.limit.limit >= 0.8 * before
+
+
+def test_answers_to_calls_from_before_a_change_count_for_the_throughput() -> None:
+    """Else every change of the limit would look as if the callee did less for one latency."""
+    limit = guarded(initial=100)
+    limit._move(60.0, 100.0)
+    limit.update(100.05, 0.2, 100, False)  # it began before the change
+    assert (limit._window.answered, limit._window.length()) == (1, 0)
+    limit.update(100.10, 0.05, 60, False)
+    assert (limit._window.answered, limit._window.length()) == (2, 1)
+
+
 def test_a_baseline_measured_under_load_is_corrected() -> None:
     """Started in the middle of an overload, the first latency is not believed for long."""
     callee = Callee(guarded(initial=200), workers=10)

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from tests.sdk.guarding import wait_until
 
 from breakwater.sdk import CallRefusedError
-from breakwater.sdk.guard import BulkheadConfig, Command, CommandConfig, Guards, HedgeConfig
+from breakwater.sdk.guard import (
+    AttemptEnded,
+    BulkheadConfig,
+    Command,
+    CommandConfig,
+    Guards,
+    HedgeConfig,
+    HedgeSent,
+)
 from breakwater.sdk.guard.retrying.hedge import Hedge, HedgeThreads
 from breakwater.testing import FakeClock, run_virtual
 
@@ -443,3 +451,15 @@ def test_threads_are_bounded_and_never_waited_for() -> None:
     hangs.set()
     for _ in range(2):
         assert free.acquire(timeout=10)
+
+
+def test_hooks_can_tell_a_copy_from_the_attempt_it_stands_beside(clock: FakeClock) -> None:
+    """By the number of the copy when it is sent, and by a mark when it ends."""
+    made, dependency = command(clock), Scripted((5.0, "slow"), (0.5, "copy"))
+    sent_out: list[HedgeSent] = []
+    ended: list[AttemptEnded] = []
+    made.parts.hooks.on(HedgeSent, sent_out.append)
+    made.parts.hooks.on(AttemptEnded, ended.append)
+    assert seconds_of(clock, lambda: made.call(dependency)) == ("copy", 1.5)
+    assert [(one.number, one.delay_s) for one in sent_out] == [(2, 1.0)]
+    assert [(one.attempt, one.is_hedge) for one in ended] == [(1, True), (1, False)]

@@ -6,8 +6,16 @@ import msgspec
 import pytest
 
 from breakwater.sdk import CommandConfig, SettingsError, checked_setting, setting_of_text
-from breakwater.sdk.guard import BreakerConfig, RetryConfig, hystrix
-from breakwater.sdk.guard.tuning.keys import Value, differences, flattened, laid, setting_keys
+from breakwater.sdk.guard import BreakerConfig, RetryConfig, SheddingConfig, hystrix
+from breakwater.sdk.guard.tuning.keys import (
+    Value,
+    differences,
+    find_key,
+    flattened,
+    laid,
+    setting_keys,
+)
+from breakwater.sdk.guard.tuning.layers import MAX_HINTS, MAX_SETTINGS, Place, read_layer
 
 
 def leaves(record: Any, prefix: str = "") -> dict[str, Any]:
@@ -125,6 +133,87 @@ def test_a_profile_takes_the_place_of_what_the_code_says() -> None:
     assert laid(code, {"profile": "hystrix", "timeout_s": 2.0}).timeout_s == 2.0
 
 
+def test_a_part_put_into_a_profile_begins_with_the_numbers_of_that_library() -> None:
+    """What is a decorator of its own there is out until it is put in; other keys go over it."""
+    code = CommandConfig(retry=RetryConfig(max_attempts=9))
+    assert laid(code, {"profile": "resilience4j"}).retry is None
+    retry = laid(code, {"profile": "resilience4j", "retry": {}, "retry.max_attempts": 5}).retry
+    assert retry is not None
+    assert (retry.max_attempts, retry.initial_s, retry.factor, retry.jitter) == (
+        5, 0.5, 1.0, "none",
+    )  # fmt: skip
+    assert retry.budget.mode == "none"
+    rate = laid(code, {"profile": "resilience4j", "rate": {}}).rate
+    assert rate is not None
+    assert (rate.calls, rate.per_s, rate.max_wait_s, rate.schedule) == (50, 5e-7, 5.0, "cycle")
+    assert laid(code, {"profile": "hystrix", "retry": {}}).retry == RetryConfig()
+
+
+def test_the_profile_of_hystrix_collapses_as_its_collapser() -> None:
+    """Ten milliseconds, within a request, as many as come."""
+    collapse = hystrix().collapse
+    assert collapse is not None
+    assert (collapse.wait_s, collapse.scope, collapse.caches_requests) == (0.01, "request", True)
+    assert collapse.max_batch == 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "taken"),
+    [
+        ("shedding.enabled", True, True),
+        ("shedding.limit", "none", None),
+        ("shedding.sheddable", 0.95, 0.95),
+        ("shedding.critical_plus", 0.5, 0.5),
+        ("shedding.target_s", 5, 5.0),
+        ("shedding.interval_s", 0.001, 0.001),
+        ("shedding.adaptive.algorithm", "vegas", "vegas"),
+        ("shedding", {}, {}),
+    ],
+)
+def test_servers_have_keys_too(key: str, given: object, taken: object) -> None:
+    """One is not refused for where the others stand by default, which may be set beside it."""
+    assert checked_setting(key, given) == taken
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "said"),
+    [
+        ("shedding.limit", 0, "shedding.limit: limit is 0, must be at least 1"),
+        ("shedding.sheddable", 0, "must be above 0"),
+        ("shedding.interval_s", -1, "must be above 0"),
+        ("shedding.queue", -1, "queue is -1"),
+        ("shedding.queues", 1, "the nearest: shedding.queue"),
+        ("shedding", None, "must be {}"),
+    ],
+)
+def test_a_bad_setting_of_servers_is_refused(key: str, given: object, said: str) -> None:
+    """As those of commands are."""
+    with pytest.raises(SettingsError, match=said.replace("{", "\\{")):
+        checked_setting(key, given)
+
+
+def test_commands_and_servers_pass_over_the_keys_of_each_other() -> None:
+    """One source may speak of both."""
+    both: dict[str, Value] = {"timeout_s": 2.0, "shedding.limit": 7, "profile": "hystrix"}
+    assert laid(SheddingConfig(), both) == SheddingConfig(limit=7)
+    assert laid(CommandConfig(), both) == laid(
+        CommandConfig(), {"timeout_s": 2.0, "profile": "hystrix"}
+    )
+
+
+def test_an_unknown_key_that_is_like_none_is_not_compared_at_length() -> None:
+    """What is longer than any key has no nearest one."""
+    assert "the nearest: breaker.open_s" in refusal("breaker.opens_s")
+    assert "the nearest" not in refusal("breaker.open_s" * 500)
+
+
+def refusal(key: str) -> str:
+    """What is said of a key that there is not."""
+    with pytest.raises(SettingsError) as refused:
+        find_key(key)
+    return str(refused.value)
+
+
 def test_nested_tables_and_dotted_keys_are_the_same() -> None:
     """`[retry] max_attempts` is `retry.max_attempts`; a dictionary value stays whole."""
     tree = {
@@ -185,3 +274,13 @@ def test_what_is_refused_is_named_in_short() -> None:
         with pytest.raises(SettingsError) as refused:
             checked_setting(key, value)
         assert len(str(refused.value)) < 1_000
+
+
+def test_a_source_full_of_unknown_keys_gets_hints_for_the_first_only() -> None:
+    """Each is refused and named; to look for what was meant would take too long for all."""
+    places = [Place("default", "", f"breaker.opens_{n}") for n in range(MAX_SETTINGS)]
+    _, refused = read_layer("platform", dict.fromkeys(places, 1.0), None)
+    assert len(refused) == MAX_SETTINGS
+    hinted = ["the nearest" in one.reason for one in refused]
+    assert hinted == [True] * MAX_HINTS + [False] * (MAX_SETTINGS - MAX_HINTS)
+    assert refused[-1].reason == "there is no key 'breaker.opens_4999'"

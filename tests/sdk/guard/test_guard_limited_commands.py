@@ -13,10 +13,9 @@ from breakwater.sdk.guard import (
     BulkheadConfig,
     Command,
     CommandConfig,
-    Event,
     Guards,
+    LimitMoved,
 )
-from breakwater.sdk.guard.events import Kind
 from breakwater.testing import FakeClock
 
 PATIENCE_S = 10.0
@@ -55,10 +54,10 @@ def test_the_adaptive_limit_refuses_a_nested_call() -> None:
 
 def test_a_moving_limit_is_an_event() -> None:
     """Hooks hear the limit before and after."""
-    heard: list[Event] = []
+    heard: list[LimitMoved] = []
     clock = FakeClock()
     registry = guards(clock)
-    registry.hooks.add(heard.append, kinds=[Kind.LIMIT])
+    registry.hooks.on(LimitMoved, heard.append)
     config = CommandConfig(
         breaker=None,
         bulkhead=None,
@@ -68,7 +67,7 @@ def test_a_moving_limit_is_an_event() -> None:
     )
     command = Command("rows", config, guards=registry)
     command.call_sync(lambda: clock.advance(0.01))
-    assert [event.detail for event in heard] == [{"before": 2, "after": 3}]
+    assert [(event.before, event.after) for event in heard] == [(2, 3)]
 
 
 @pytest.mark.anyio

@@ -14,13 +14,13 @@ from breakwater.sdk.guard import (
     BreakerConfig,
     BulkheadConfig,
     Command,
-    Event,
     Guards,
-    Kind,
     LiveConfig,
     RetryConfig,
+    SettingChanged,
 )
-from breakwater.sdk.guard.tuning.layers import SOURCES, Place, Scope, Source
+from breakwater.sdk.guard.events import Scope, Source
+from breakwater.sdk.guard.tuning.layers import SOURCES, Place
 from breakwater.testing import FakeClock
 
 SCOPES: tuple[Scope, ...] = ("default", "group", "command")
@@ -225,8 +225,8 @@ def test_every_change_is_audited_with_its_source(
     clock: FakeClock, guards: Guards, live: LiveConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In the list, by a counter, in the log, and to hooks; also for a command made later."""
-    heard: list[Event] = []
-    guards.hooks.add(heard.append, (Kind.CONFIG,))
+    heard: list[SettingChanged] = []
+    guards.hooks.on(SettingChanged, heard.append)
     caplog.set_level(logging.INFO, "breakwater.sdk.guard")
     live.put("file", entries(default={"timeout_s": 0.5}))
     rank = guards.command("rank", CommandConfig(timeout_s=9.0), group="home")
@@ -245,9 +245,9 @@ def test_every_change_is_audited_with_its_source(
         ("breaker", told[5][1], None, "code", "command"),
     ]
     assert audit.changed == {"file": 2, "platform": 2, "code": 2}
-    assert [event.detail["key"] for event in heard] == [one[0] for one in told]
+    assert [event.key for event in heard] == [one[0] for one in told]
     assert {event.command for event in heard} == {"rank"}
-    assert heard[1].detail == {
+    assert heard[1].details() == {
         "key": "timeout_s", "old": 0.5, "new": 1.0, "source": "platform", "scope": "command",
     }  # fmt: skip
     assert audit.changes[0].at_ms == clock.now_ms()

@@ -1,5 +1,6 @@
 """Guards as meters: no line a call, nothing lost, and broken dependencies seen behind fallbacks."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from random import Random
@@ -7,12 +8,14 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sdk.fleet import MeterListener
+from tests.sdk.fleet import PATIENCE_S, MeterListener
 from tests.sdk.guard.commanding import BackendError, fail, guards_of
+from tests.sdk.guarding import wait_until
 
 from breakwater.model.percentiles import timer_tag
 from breakwater.sdk import CallRefusedError, CommandConfig, Service
 from breakwater.sdk.bulk import BulkTimer
+from breakwater.sdk.context import CallContext
 from breakwater.sdk.guard import (
     AdaptiveConfig,
     BreakerConfig,
@@ -23,11 +26,14 @@ from breakwater.sdk.guard import (
     LiveConfig,
     RateConfig,
     RetryConfig,
+    SheddingConfig,
     StaleConfig,
     StatisticsConfig,
     ThrottleConfig,
+    Verdict,
 )
 from breakwater.sdk.guard.counting.growth import Growth, less
+from breakwater.sdk.guard.gate import CallInfo
 from breakwater.sdk.guard.tuning.layers import Place
 from breakwater.sdk.guardmeters import GuardMeters
 from breakwater.sdk.histogram import Histogram, merged
@@ -492,3 +498,93 @@ def test_a_service_records_commands_with_a_dependency(
     meters.wait_for("c:guard.calls", "guard=own")
     meters.wait_for("c:guard.calls", "guard=other")
     assert not meters.having("ipc.server.app=other")
+
+
+# What parts count besides refusals
+
+
+def test_what_a_breaker_passes_over_is_told(
+    guards: Guards, board: Board, clock: FakeClock, tick: Callable[[], None]
+) -> None:
+    """Stale results, lost probes, undecided rounds, and refusals of the ramp apart from others."""
+    config = BreakerConfig(
+        minimum_calls=1, open_s=1.0, half_open_permits=1, probe_lease_s=2.0, max_half_open_s=5.0,
+        ramp_s=1_000.0,
+    )  # fmt: skip
+    command = guards.command("rank", CommandConfig(breaker=config))
+    breaker = command.parts.breaker
+    assert breaker is not None
+    with pytest.raises(BackendError):
+        command.call_sync(fail)
+    clock.advance(1.5)
+    lost = breaker.admit(clock.monotonic_s())
+    assert lost is not None
+    clock.advance(6.0)
+    breaker.tick(clock.monotonic_s())  # the lease ended, and then the round
+    breaker.settle(lost, Verdict.SUCCESS, clock.monotonic_s())
+    clock.advance(1.5)
+    command.call_sync(int)  # a probe that passes: the ramp begins
+    refused = 0
+    for _ in range(20):
+        try:
+            command.call_sync(int)
+        except CallRefusedError as error:
+            assert error.reason == "breaker_ramping"  # noqa: PT017 - some are let through
+            refused += 1
+    tick()
+    assert refused > 0
+    assert board.total("guard.breaker.expired") == 1
+    assert board.total("guard.breaker.undecided") == 1
+    assert board.total("guard.breaker.stale") == 1
+    assert board.total("guard.rejected", "reason=ramp") == refused
+    assert board.total("guard.rejected", "reason=breaker") == 0
+
+
+def test_a_thread_pool_tells_its_threads_and_its_queue(
+    guards: Guards, board: Board, tick: Callable[[], None]
+) -> None:
+    """Under the name of the pool, whoever of its commands uses it."""
+    bulkhead = BulkheadConfig(isolation="thread", threads=1, queue=3)
+    command = guards.command("rank", CommandConfig(breaker=None, bulkhead=bulkhead), pool="rows")
+    begun, let_go = threading.Semaphore(0), threading.Event()
+
+    def hang() -> None:
+        begun.release()
+        assert let_go.wait(PATIENCE_S)
+
+    callers = [threading.Thread(target=command.call_sync, args=(hang,)) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    try:
+        assert begun.acquire(timeout=PATIENCE_S)
+        wait_until(lambda: guards.shared.workers["rows"].stats().queue == 1)
+        tick()
+    finally:
+        let_go.set()
+        for caller in callers:
+            caller.join()
+    assert board.last("guard.pool.active", "pool=rows") == 1
+    assert board.last("guard.pool.size") == 1
+    assert board.last("guard.pool.queue") == 1
+    assert board.total("guard.pool.tasks") == 2
+
+
+def test_a_server_tells_its_limit_and_what_it_shed(
+    guards: Guards, board: Board, tick: Callable[[], None]
+) -> None:
+    """By server; one that sheds nothing writes nothing."""
+    guards.shedder("grpc", None)
+    server = guards.shedder("http", SheddingConfig(limit=1, queue=0))
+    call = CallInfo(command="home", context=CallContext())
+    server.enter(call, 0.0)
+    with pytest.raises(CallRefusedError):
+        server.enter(call, 0.0)
+    tick()
+    assert board.last("g,15:guard.shed.limit", "server=http") == 1
+    assert board.last("guard.shed.inflight") == 1
+    assert board.last("guard.shed.waiting") == 0
+    assert board.last("guard.shed.overloaded") == 0
+    assert board.total("c:guard.shed,", "criticality=critical", "reason=bulkhead_full") == 1
+    assert board.total("guard.shed.admitted") == 1
+    assert not board.sums("server=grpc")
+    assert guards.sheds

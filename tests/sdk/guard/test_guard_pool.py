@@ -151,9 +151,7 @@ def test_the_queue_is_worked_off_in_order() -> None:
         caller = threading.Thread(target=workers.run, args=(lambda n=number: order.append(n), None))
         caller.start()
         callers.append(caller)
-        queued = threading.Event()
-        while workers.stats().queue < number + 1:
-            queued.wait(0.001)
+        wait_until(lambda n=number: workers.stats().queue > n)  # type: ignore[misc] # bound per turn
     hang.go.set()
     for caller in [first, *callers]:
         caller.join(PATIENCE_S)
@@ -181,9 +179,7 @@ def test_fewer_threads_after_a_change() -> None:
     for hang, caller in zip(hangs, callers, strict=True):
         hang.go.set()
         caller.join(PATIENCE_S)
-    gone = threading.Event()
-    while workers.stats().size > 1:
-        gone.wait(0.001)
+    wait_until(lambda: workers.stats().size <= 1)
     assert workers.run(lambda: 1, None) == 1
 
 

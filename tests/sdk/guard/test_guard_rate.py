@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from breakwater.sdk import CallRefusedError
 from breakwater.sdk.context import CallContext
-from breakwater.sdk.guard.config import RateConfig
+from breakwater.sdk.guard.config import CommandConfig, RateConfig
 from breakwater.sdk.guard.gate import CallInfo, Delay, Ticket
-from breakwater.sdk.guard.limiting.rate import RateLimiter, Turn, resilience4j
+from breakwater.sdk.guard.limiting.rate import RateLimiter, Turn
+from breakwater.sdk.guard.tuning.keys import laid
 from breakwater.sdk.guard.verdict import Verdict
 
 CALL = CallInfo(command="search", context=CallContext())
@@ -174,7 +175,9 @@ def test_cycles_refill_at_once_and_reserve_ahead() -> None:
 
 def test_resilience4js_defaults_are_at_hand() -> None:
     """50 calls in 500 ns, 5 s of waiting: in effect no limit for one process."""
-    limiter = RateLimiter(resilience4j())
+    terms = laid(CommandConfig(), {"profile": "resilience4j", "rate": {}}).rate
+    assert terms is not None
+    limiter = RateLimiter(terms)
     waits = [enter(limiter, 100.0) for _ in range(120)]
     assert waits[:50] == [0.0] * 50
     assert all(wait is not None and wait < 2e-6 for wait in waits)

@@ -27,6 +27,7 @@ from breakwater.sdk.guard import (
 from breakwater.sdk.guard.config import Mode
 from breakwater.sdk.guard.events import EventType
 from breakwater.sdk.guard.gate import CallInfo
+from breakwater.sdk.guard.travel.blocks import SyncBlock
 from breakwater.testing import FakeClock
 
 
@@ -170,7 +171,7 @@ def test_an_attempt_is_booked_whatever_its_watchers_do() -> None:
     command = made(CommandConfig(bulkhead=BulkheadConfig(max_concurrent=1)))
     for _ in range(3):
         with pytest.raises(LookupError):
-            command.call_with_sync(CallOptions(watch=broken), lambda: 1)
+            command.drive_sync(command.journey(options=CallOptions(watch=broken)), int, (), {})
     assert command.stats().in_flight == 0
 
 
@@ -192,6 +193,63 @@ def test_a_breaker_held_open_refuses_as_cheaply_as_an_open_one() -> None:
     assert command.stats().breaker.short_circuited == 3  # type: ignore[union-attr] # it has one
     command.configure(CommandConfig())
     assert command.call_sync(lambda: 1) == 1
+
+
+def probing(clock: FakeClock, permits: int = 1) -> tuple[Command, list[SyncBlock]]:
+    """A half-open command and the blocks of all its probes, which are under way."""
+    config = BreakerConfig(
+        minimum_calls=1, open_s=1.0, half_open_permits=permits, probe_lease_s=30.0
+    )
+    command = Command("rank", CommandConfig(breaker=config), guards=Guards(clock=clock))
+    with pytest.raises(BackendError):
+        command.call_sync(fail)
+    clock.advance(2.0)
+    return command, [command.entered().__enter__() for _ in range(permits)]
+
+
+def refused_for(command: Command) -> str:
+    """Why a call is refused."""
+    with pytest.raises(CallRefusedError) as refused:
+        command.call_sync(int)
+    return refused.value.reason
+
+
+def test_while_all_probes_are_out_calls_are_refused_as_cheaply_as_when_open() -> None:
+    """On the fast road, with the word of a half-open circuit, and all of them counted."""
+    command, _probes = probing(FakeClock(), permits=2)
+    assert [refused_for(command) for _ in range(3)] == ["breaker_half_open"] * 3
+    assert (command.lane.shut_for, command.lane.shut_until_s > 0) == ("breaker_half_open", True)
+    stats = command.stats()
+    assert stats.calls["short_circuited"] == 3
+    assert stats.breaker is not None
+    assert stats.breaker.short_circuited == 3
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "lost", "passed", "failed", "ordered"])
+def test_the_fast_refusal_of_a_half_open_circuit_ends_with_its_reason(ends: str) -> None:
+    """When a probe comes back, or is given up on, or the state moves, the next call is let in."""
+    clock = FakeClock()
+    command, (probe,) = probing(clock)
+    assert refused_for(command) == "breaker_half_open"
+    if ends == "cancelled":
+        probe.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    elif ends == "lost":
+        clock.advance(31.0)
+    elif ends == "ordered":
+        assert command.parts.breaker is not None
+        command.parts.breaker.transition_to(BreakerState.CLOSED, clock.monotonic_s())
+    else:
+        if ends == "failed":
+            probe.failed()
+        probe.__exit__(None, None, None)
+    if ends == "failed":
+        assert refused_for(command) == "breaker_open"
+        clock.advance(2.0)
+    assert command.call_sync(int) == 0
+    assert command.call_sync(int) == 0
+    if ends in {"lost", "ordered"}:
+        probe.__exit__(None, None, None)
+    assert command.stats().in_flight == 0
 
 
 @pytest.mark.parametrize("mode", ["disabled", "forced_open"])

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from breakwater.sdk.context import CallContext, Criticality
 from breakwater.sdk.errors import CallRefusedError, SettingsError
-from breakwater.sdk.guard.config import AdaptiveConfig
+from breakwater.sdk.guard.config import AdaptiveConfig, SheddingConfig
 from breakwater.sdk.guard.gate import CallInfo
 from breakwater.sdk.guard.limiting.codel import CodelQueue
 from breakwater.sdk.guard.limiting.expected import ExpectedTimes
-from breakwater.sdk.guard.limiting.shedding import Seat, Shedder, SheddingConfig, Waiting
+from breakwater.sdk.guard.limiting.shedding import Seat, Shedder, Waiting
 from breakwater.sdk.guard.verdict import Verdict
 
 PLUS, CRITICAL, SOME, LEAST = Criticality

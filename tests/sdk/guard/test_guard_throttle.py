@@ -1,5 +1,6 @@
 """Client throttling by the formula of the SRE book."""
 
+from collections import deque
 from random import Random
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from breakwater.sdk import CallRefusedError
 from breakwater.sdk.context import CallContext
 from breakwater.sdk.guard.config import ThrottleConfig
-from breakwater.sdk.guard.gate import CallInfo
+from breakwater.sdk.guard.gate import CallInfo, Ticket
 from breakwater.sdk.guard.limiting.throttle import Throttle, envoy, refusal_probability
 from breakwater.sdk.guard.verdict import Verdict
 
@@ -45,6 +46,19 @@ def test_a_healthy_callee_is_never_throttled() -> None:
     gate = throttle()
     outcomes = [Verdict.SUCCESS, Verdict.FAILURE] * 500
     assert all(ask(gate, verdict, 0.01 * at) for at, verdict in enumerate(outcomes))
+
+
+@pytest.mark.parametrize(("rate", "takes_s"), [(100.0, 1.0), (10.0, 5.0), (50.0, 0.02)])
+def test_calls_under_way_are_no_refusals(rate: float, takes_s: float) -> None:
+    """From its first call on, a callee that is merely slow is sent all that is asked for."""
+    gate, under_way = throttle(), deque[tuple[float, Ticket]]()
+    for at in range(int(30 * rate)):
+        now_s = at / rate
+        while under_way and under_way[0][0] <= now_s:
+            ends_s, ticket = under_way.popleft()
+            gate.leave(ticket, Verdict.SUCCESS, now_s=ends_s, took_s=takes_s, error=None)
+        under_way.append((now_s + takes_s, gate.enter(CALL, now_s)))
+    assert gate.stats().refused == 0
 
 
 def test_a_callee_is_sent_k_times_what_it_accepts() -> None:

@@ -1,7 +1,8 @@
 """What the stock dashboard of Hystrix 1.5 demands of a message before it shows it.
 
 Each name is one that its two validating functions look up; a message where any of them is missing
-or null is thrown away with "Key Missing". The names are facts of the protocol, listed by hand.
+or null is thrown away with "Key Missing". The names are facts of the protocol, listed by hand and
+compared with the files of hystrix-dashboard 1.5.18 as published.
 """
 
 from typing import Final
@@ -13,7 +14,8 @@ _COUNTS = (
 )
 _PROPERTIES = (
     "circuitBreakerRequestVolumeThreshold circuitBreakerSleepWindowInMilliseconds "
-    "circuitBreakerErrorThresholdPercentage circuitBreakerForceOpen executionIsolationStrategy "
+    "circuitBreakerErrorThresholdPercentage circuitBreakerForceOpen circuitBreakerForceClosed "
+    "executionIsolationStrategy "
     "executionIsolationThreadTimeoutInMilliseconds executionIsolationThreadInterruptOnTimeout "
     "executionIsolationSemaphoreMaxConcurrentRequests "
     "fallbackIsolationSemaphoreMaxConcurrentRequests requestCacheEnabled requestLogEnabled "
@@ -24,11 +26,9 @@ DEMANDED_OF_COMMANDS: Final = (
     "requestCount",
     *(f"rollingCount{name}" for name in _COUNTS.split()),
     "currentConcurrentExecutionCount",
-    *"latencyExecute_mean latencyExecute latencyTotal_mean latencyTotal".split(),
+    *"latencyExecute_mean latencyExecute".split(),
     *(f"propertyValue_{name}" for name in _PROPERTIES.split()),
 )
-DEFAULTED: Final = ("rollingCountBadRequests",)
-"""Looked up too, but filled in with 0 for older streams."""
 SHOWN_OF_LATENCIES: Final = ("50", "90", "99", "99.5")
 """Keys of `latencyExecute` that its template prints."""
 

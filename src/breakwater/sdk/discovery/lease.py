@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT_S: Final = 3.0
 FIRST_PAUSE_S: Final = 0.25
+STOP_S: Final = 1.5
+SETTLE_S: Final = 0.2
+LISTEN_S: Final = 5.0
+LISTEN_PAUSE_S: Final = 0.02
+LISTEN_TRY_S: Final = 0.5
 
 
 class LeaseStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,9 +45,14 @@ class Lease:
     """Keeps this process registered with status UP from `start` to `stop`, by a daemon thread."""
 
     def __init__(
-        self, address: Address, settings: ServiceSettings, *, clock: Clock, random: "Random"
+        self,
+        addresses: tuple[Address, ...],
+        settings: ServiceSettings,
+        *,
+        clock: Clock,
+        random: "Random",
     ) -> None:
-        self._address = address
+        self._addresses = addresses
         self._settings = settings
         self._clock = clock
         self._random = random
@@ -53,44 +63,63 @@ class Lease:
         self._may_be_listed = False  # a registration broken off may have arrived all the same
         self._registrations = self._renewals = self._failures = 0
         self._last_failure = ""
-        self._link = Link(address)
+        self._link = Link(*addresses)
         self.metadata: dict[str, str] = {}
         """What is told of this process beside its pid, from the next registration on."""
 
-    def start(self) -> None:
-        """Start to register and renew; a second call does nothing."""
+    def start(self, *, once_listening: bool = False) -> None:
+        """Start to register and renew; a second call does nothing.
+
+        once_listening: not before something listens on the service's own port, or LISTEN_S have
+        passed: servers tell that they start before they listen.
+        """
         if self._thread is None:
             self._stopping = threading.Event()
-            self._link = Link(self._address)
+            self._link = Link(*self._addresses)
             self._thread = threading.Thread(
                 target=self._run,
-                args=(self._stopping, self._link),
+                args=(self._stopping, self._link, once_listening),
                 name="breakwater-lease",
                 daemon=True,
             )
             self._thread.start()
 
-    def stop(self, timeout_s: float = 1.0) -> None:
-        """Stop renewing and cancel the lease; gives up on a silent platform after `timeout_s`."""
+    def stop(self, timeout_s: float = STOP_S) -> None:
+        """Stop renewing and cancel the lease.
+
+        A request under way has a moment to end, or it could arrive after the cancellation. Each
+        registry is asked to cancel, the one that renewed last first, until one answers; a silent
+        one is given up after its share of what is left of `timeout_s`.
+        """
         thread, self._thread = self._thread, None
         if thread is None:
             return
+        due_s = self._clock.monotonic_s() + timeout_s
         self._stopping.set()
+        thread.join(min(SETTLE_S, timeout_s))
         self._link.abort()
-        thread.join(timeout_s)
+        thread.join(timeout_s / 4)
         if self._may_be_listed:
-            self._cancel(Link(self._address), timeout_s)
+            self._cancel(self._link.beside(), due_s)
 
-    def _cancel(self, link: Link, timeout_s: float) -> None:
-        try:
-            link.request("DELETE", instance_path(self._settings), timeout_s=timeout_s)
-        except PlatformError as error:
-            self._note(error)  # the lease then runs out by itself
-        finally:
-            link.drop()
-            self._is_registered = self._may_be_listed = False
+    def _cancel(self, link: Link, due_s: float) -> None:
+        path = instance_path(self._settings)
+        for left in range(len(self._addresses), 0, -1):
+            share_s = max(SETTLE_S, (due_s - self._clock.monotonic_s()) / left)
+            try:
+                answer = link.request("DELETE", path, timeout_s=share_s)
+            except PlatformError as error:
+                self._note(error)  # when nobody answers the lease runs out by itself
+                continue
+            if answer.status < 500:
+                break
+            link.turn()
+        link.drop()
+        self._is_registered = self._may_be_listed = False
 
-    def _run(self, stopping: threading.Event, link: Link) -> None:
+    def _run(self, stopping: threading.Event, link: Link, once_listening: bool) -> None:  # noqa: FBT001 - a thread's argument
+        if once_listening:
+            self._await_listener(stopping)
         pause_s = FIRST_PAUSE_S
         while not stopping.is_set():
             try:
@@ -105,6 +134,20 @@ class Lease:
             stopping.wait(wait_s)
         link.drop()
 
+    def _await_listener(self, stopping: threading.Event) -> None:
+        """Wait until the service's own port takes connections, at most LISTEN_S."""
+        import socket  # noqa: PLC0415 - needed at the start only
+
+        due_s = self._clock.monotonic_s() + LISTEN_S
+        target = (self._settings.host, self._settings.port)
+        while not stopping.is_set() and self._clock.monotonic_s() < due_s:
+            try:
+                socket.create_connection(target, timeout=LISTEN_TRY_S).close()
+            except OSError:
+                stopping.wait(LISTEN_PAUSE_S)
+            else:
+                return
+
     def _step(self, link: Link) -> None:
         """Renew, or register if there is no lease or the registry lost it."""
         if self._is_registered:
@@ -114,6 +157,7 @@ class Lease:
                 self._renewals += 1
                 return
             if answer.status != 404:
+                link.turn()
                 raise PlatformError(f"renewing the lease answered HTTP {answer.status}")
             self._is_registered = False
         self._register(link)
@@ -126,6 +170,7 @@ class Lease:
         self._may_be_listed = True
         answer = link.request("POST", app_path(self._settings), body, timeout_s=REQUEST_TIMEOUT_S)
         if answer.status not in (200, 204):
+            link.turn()
             raise PlatformError(f"registering answered HTTP {answer.status}: {answer.body[:200]!r}")
         self._is_registered = True
         self._registrations += 1

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from breakwater.sdk.guard.breaking.breaker import Breaker
     from breakwater.sdk.guard.breaking.probes import Permit
     from breakwater.sdk.guard.breaking.reports import BreakerStats
-    from breakwater.sdk.guard.breaking.states import BreakerState
     from breakwater.sdk.guard.command import Command
     from breakwater.sdk.guard.config import (
         AdaptiveConfig,
@@ -33,20 +32,39 @@ if TYPE_CHECKING:
         HedgeConfig,
         RateConfig,
         RetryConfig,
+        SheddingConfig,
         StaleConfig,
         StatisticsConfig,
         ThrottleConfig,
-        hystrix,
-        resilience4j,
     )
     from breakwater.sdk.guard.counting.suggestions import Observed, Suggestion, Suggestions, suggest
-    from breakwater.sdk.guard.events import Event, EventType, Hook, Kind
+    from breakwater.sdk.guard.events import (
+        AttemptEnded,
+        BreakerState,
+        BreakerTold,
+        CallEnded,
+        CallRefused,
+        Event,
+        EventType,
+        FallbackAsked,
+        HedgeSent,
+        Hook,
+        Kind,
+        LimitMoved,
+        ProbeExpired,
+        RateExceeded,
+        RetryMade,
+        RetryRefused,
+        SettingChanged,
+        StaleResult,
+        StateChanged,
+    )
     from breakwater.sdk.guard.guards import Guards, GuardsStats, default_guards
     from breakwater.sdk.guard.limiting.adaptive import AdaptiveLimit, AdaptiveStats
     from breakwater.sdk.guard.limiting.bulkhead import Bulkhead, BulkheadStats
     from breakwater.sdk.guard.limiting.places import PlacesStats
     from breakwater.sdk.guard.limiting.pool import PoolStats, ThreadPool
-    from breakwater.sdk.guard.limiting.shedding import Shedder, SheddingConfig, SheddingStats
+    from breakwater.sdk.guard.limiting.shedding import Shedder, SheddingStats
     from breakwater.sdk.guard.live.configuration import LiveConfig
     from breakwater.sdk.guard.sharing.scope import request_scope
     from breakwater.sdk.guard.travel.code import Fallback
@@ -54,6 +72,7 @@ if TYPE_CHECKING:
     from breakwater.sdk.guard.travel.reading import CommandStats
     from breakwater.sdk.guard.travel.timeouts import attempt_timeout
     from breakwater.sdk.guard.tuning.audit import AuditStats, ConfigChange, ConfigRefusal
+    from breakwater.sdk.guard.tuning.profiles import hystrix, resilience4j
     from breakwater.sdk.guard.verdict import Verdict
 
 _HOMES: Final = {
@@ -66,9 +85,14 @@ _HOMES: Final = {
     "config": (
         "AdaptiveConfig", "BreakerConfig", "BudgetConfig", "BulkheadConfig", "CollapseConfig",
         "CommandConfig", "FallbackConfig", "HedgeConfig", "RateConfig", "RetryConfig",
-        "StaleConfig", "StatisticsConfig", "ThrottleConfig", "hystrix", "resilience4j",
+        "SheddingConfig", "StaleConfig", "StatisticsConfig", "ThrottleConfig",
     ),
-    "events": ("Event", "EventType", "Hook", "Kind"),
+    "events": (
+        "AttemptEnded", "BreakerState", "BreakerTold", "CallEnded", "CallRefused", "Event",
+        "EventType", "FallbackAsked", "HedgeSent", "Hook", "Kind", "LimitMoved", "ProbeExpired",
+        "RateExceeded", "RetryMade", "RetryRefused", "SettingChanged", "StaleResult",
+        "StateChanged",
+    ),
     "guards": ("Guards", "GuardsStats", "default_guards"),
     "travel.journey": ("CallReport",),
     "live.configuration": ("LiveConfig",),
@@ -78,10 +102,10 @@ _HOMES: Final = {
     "travel.reading": ("CommandStats",),
     "breaking.reports": ("BreakerStats",),
     "sharing.scope": ("request_scope",),
-    "limiting.shedding": ("Shedder", "SheddingConfig", "SheddingStats"),
-    "breaking.states": ("BreakerState",),
+    "limiting.shedding": ("Shedder", "SheddingStats"),
     "counting.suggestions": ("Observed", "Suggestion", "Suggestions", "suggest"),
     "travel.timeouts": ("attempt_timeout",),
+    "tuning.profiles": ("hystrix", "resilience4j"),
     "verdict": ("Verdict",),
 }  # fmt: skip
 """Where each name lives; a module is imported when one of its names is first asked for."""
@@ -92,15 +116,19 @@ __all__ = [
     "AdaptiveConfig",
     "AdaptiveLimit",
     "AdaptiveStats",
+    "AttemptEnded",
     "AuditStats",
     "Breaker",
     "BreakerConfig",
     "BreakerState",
     "BreakerStats",
+    "BreakerTold",
     "BudgetConfig",
     "Bulkhead",
     "BulkheadConfig",
     "BulkheadStats",
+    "CallEnded",
+    "CallRefused",
     "CallReport",
     "CollapseConfig",
     "Command",
@@ -111,23 +139,33 @@ __all__ = [
     "Event",
     "EventType",
     "Fallback",
+    "FallbackAsked",
     "FallbackConfig",
     "Guards",
     "GuardsStats",
     "HedgeConfig",
+    "HedgeSent",
     "Hook",
     "Kind",
+    "LimitMoved",
     "LiveConfig",
     "Observed",
     "Permit",
     "PlacesStats",
     "PoolStats",
+    "ProbeExpired",
     "RateConfig",
+    "RateExceeded",
     "RetryConfig",
+    "RetryMade",
+    "RetryRefused",
+    "SettingChanged",
     "Shedder",
     "SheddingConfig",
     "SheddingStats",
     "StaleConfig",
+    "StaleResult",
+    "StateChanged",
     "StatisticsConfig",
     "Suggestion",
     "Suggestions",

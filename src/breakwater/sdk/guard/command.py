@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from breakwater.sdk.guard.travel.asyncbatches import AsyncCollapser
     from breakwater.sdk.guard.travel.blocks import AsyncBlock, SyncBlock
     from breakwater.sdk.guard.travel.collapsers import Collapser
-    from breakwater.sdk.guard.travel.journey import CallOptions, CallReport
+    from breakwater.sdk.guard.travel.journey import CallReport
     from breakwater.sdk.guard.travel.ports import Registry
     from breakwater.sdk.guard.travel.reading import CommandStats
     from breakwater.sdk.guard.travel.syncbatches import SyncCollapser
@@ -142,24 +142,6 @@ class Command(Roads):
         journey = self.journey(args, kwargs)
         answer = self.drive_sync(journey, fn, args, kwargs)
         return cast("R", answer), journey.report()
-
-    async def call_with(
-        self,
-        options: "CallOptions",
-        fn: Callable[P, Awaitable[R]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> R:
-        """`call` as an adapter makes it, with options of its own for this call."""
-        journey = self.journey(args, kwargs, options=options)
-        return cast("R", await self.drive_async(journey, fn, args, kwargs))
-
-    def call_with_sync(
-        self, options: "CallOptions", fn: Callable[P, R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        """`call_sync` as an adapter makes it, with options of its own for this call."""
-        journey = self.journey(args, kwargs, options=options)
-        return cast("R", self.drive_sync(journey, fn, args, kwargs))
 
     def entered(self) -> "SyncBlock":
         """`with command.entered() as attempt:` guards the block, as one attempt without fallback.

@@ -7,7 +7,7 @@ can come from a file, the environment or the platform, be compared, shown and wr
 A key names a field by its path: `breaker.open_s`, `bulkhead.max_concurrent`, `timeout_s`. The
 live configuration lays `default`, group and command keys over these records in that order.
 
-`hystrix()` and `resilience4j()` give the defaults of those two libraries, number for number.
+`SheddingConfig` is for the other side: what a server of this process takes on.
 """
 
 from typing import Final, Literal
@@ -432,49 +432,39 @@ class CommandConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             )
 
 
-def hystrix() -> CommandConfig:
-    """The defaults of Hystrix 1.5: one probe, 5 s asleep, 20 calls and 50 % in 10 s."""
-    return CommandConfig(
-        timeout_s=1.0,
-        breaker=BreakerConfig(
-            window="time",
-            window_s=10.0,
-            buckets=20,
-            minimum_calls=20,
-            failure_percent=50.0,
-            whole_percent=True,
-            counts_rejections=True,
-            judge="interval",
-            judge_every_s=0.5,
-            open_s=5.0,
-            half_open_permits=1,
-            honour_retry_after=False,
-        ),
-        bulkhead=BulkheadConfig(max_concurrent=10),
-        fallback=FallbackConfig(max_concurrent=10),
-    )
+class SheddingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much work a server takes on, and whose work first.
 
+    enabled: False takes on whatever comes. limit: requests at work at once; None: `adaptive` finds
+    it. critical_plus ... sheddable: share of the limit that may be in use for a request of this
+    class still to be taken in; above 1 the class may go beyond the limit. queue: requests that may
+    wait (0: none); they wait at most interval_s, or target_s when the queue has not been empty for
+    interval_s. refuse_late: refuse a request whose deadline is nearer than its endpoint usually
+    takes. retry_after_s: told with every refusal but that one.
+    """
 
-def resilience4j() -> CommandConfig:
-    """The defaults of Resilience4j 2: the last 100 calls, 60 s open, ten probes."""
-    return CommandConfig(
-        timeout_s=1.0,
-        breaker=BreakerConfig(
-            window="count",
-            window_calls=100,
-            minimum_calls=100,
-            failure_percent=50.0,
-            slow_call_s=60.0,
-            slow_percent=100.0,
-            open_s=60.0,
-            half_open_permits=10,
-            decides_early=False,
-            probe_lease_s=120.0,
-            honour_retry_after=False,
-        ),
-        bulkhead=BulkheadConfig(max_concurrent=25),
-    )
+    enabled: bool = True
+    limit: int | None = None
+    adaptive: AdaptiveConfig = AdaptiveConfig()
+    critical_plus: float = 1.1
+    critical: float = 1.0
+    sheddable_plus: float = 0.9
+    sheddable: float = 0.75
+    queue: int = 100
+    target_s: float = 0.005
+    interval_s: float = 0.1
+    refuse_late: bool = True
+    retry_after_s: float = 1.0
 
-
-PROFILES: Final = {"breakwater": CommandConfig, "hystrix": hystrix, "resilience4j": resilience4j}
-"""Named sets of defaults that a command, a group or a file may start from."""
+    def __post_init__(self) -> None:
+        """Refuse thresholds that would shed the important before the unimportant."""
+        if self.limit is not None:
+            at_least("limit", self.limit, 1)
+        above_zero("sheddable", self.sheddable)
+        at_least("sheddable_plus", self.sheddable_plus, self.sheddable)
+        at_least("critical", self.critical, self.sheddable_plus)
+        at_least("critical_plus", self.critical_plus, self.critical)
+        between("queue", self.queue, 0, MOST_KEPT)
+        above_zero("target_s", self.target_s)
+        at_least("interval_s", self.interval_s, self.target_s)
+        at_least("retry_after_s", self.retry_after_s, 0)

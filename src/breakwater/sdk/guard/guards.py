@@ -3,14 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from breakwater.model import Clock, SystemClock
 from breakwater.sdk.errors import SettingsError
-from breakwater.sdk.guard.config import CommandConfig
-from breakwater.sdk.guard.events import Kind
+from breakwater.sdk.guard.config import CommandConfig, SheddingConfig
+from breakwater.sdk.guard.events import Kind, SettingChanged
 from breakwater.sdk.guard.hooks import Hooks, HookStats
 from breakwater.sdk.guard.travel.defaults import default_registry
 from breakwater.sdk.guard.travel.shared import Shared
@@ -21,22 +21,39 @@ if TYPE_CHECKING:
 
     from breakwater.sdk.faults import RuleBook
     from breakwater.sdk.guard.command import Command
+    from breakwater.sdk.guard.events import Scope, Source
+    from breakwater.sdk.guard.limiting.shedding import Shedder, SheddingStats
     from breakwater.sdk.guard.travel.reading import CommandStats
-    from breakwater.sdk.guard.tuning.layers import Scope, Source
 
+C = TypeVar("C", CommandConfig, SheddingConfig)
 Overlay = Callable[["Command", CommandConfig], CommandConfig]
 """Gives the configuration in force from the one a command was made with."""
+
+ServerOverlay = Callable[["Server", SheddingConfig], SheddingConfig]
+"""The same of a server."""
 
 OriginOf = Callable[[str, str], "tuple[Source, Scope]"]
 """Where the value of a key in force comes from, by name of command and key."""
 
 
+class Server(msgspec.Struct, frozen=True, eq=False):
+    """A server of this process as live settings see it; its group is `SERVERS`."""
+
+    name: str
+    shedder: "Shedder"
+    configured: SheddingConfig
+
+
+SERVERS: Final = "server"
+
+
 class GuardsStats(msgspec.Struct, frozen=True, kw_only=True):
-    """All commands of a registry, its hooks, and what changed in their configuration."""
+    """All commands and servers of a registry, its hooks, and what changed in configurations."""
 
     commands: "list[CommandStats]"
     hooks: HookStats
     configuration: AuditStats
+    servers: "dict[str, SheddingStats]" = {}
 
 
 class Guards:
@@ -65,7 +82,9 @@ class Guards:
             faults.on_change = self._reopen_all
         self._commands: dict[str, Command] = {}
         self._configured: dict[str, CommandConfig] = {}
+        self._servers: tuple[Server, ...] = ()
         self._overlay: Overlay | None = None
+        self._server_overlay: ServerOverlay | None = None
         self._origin_of: OriginOf = _from_code
         self._lock = threading.Lock()
         self._applying = threading.RLock()  # one change at a time; an overlay may make a command
@@ -105,8 +124,8 @@ class Guards:
                 self._configured[command.name] = config
             in_force = self._in_force(command, config)
             command.adopt(in_force)
-            changes = self._changes(command, config, in_force)
-        self._tell(command, changes)
+            changes = self._changes(command.name, config, in_force)
+        self._tell(command.name, command.group, changes)
 
     def __iter__(self) -> "Iterator[Command]":
         """All commands, in the order they were made."""
@@ -124,18 +143,6 @@ class Guards:
         """The command of this name."""
         return self._commands.get(name)
 
-    def of_group(self, group: str) -> "list[Command]":
-        """The commands of a group."""
-        return [command for command in self if command.group == group]
-
-    def of_pool(self, pool: str) -> "list[Command]":
-        """The commands that share a thread pool."""
-        return [command for command in self if command.pool == pool]
-
-    def of_dependency(self, dependency: str) -> "list[Command]":
-        """The commands that call one dependency."""
-        return [command for command in self if command.dependency == dependency]
-
     def configure(self, name: str, config: CommandConfig) -> None:
         """Give a command another configuration, beneath the overlay. Raises SettingsError."""
         command = self._commands.get(name)
@@ -152,16 +159,53 @@ class Guards:
                 self._configured[command.name] = config
         self._bring_up_to_date(command, None if is_ours else config)
 
-    def lay_over(self, overlay: Overlay | None, origin_of: OriginOf | None = None) -> None:
+    def shedder(
+        self, name: str, config: SheddingConfig | None, *, random: "Random | None" = None
+    ) -> "Shedder":
+        """The gate of a server of this process. config: None sheds nothing until a setting says so.
+
+        name: of the kind of server, such as `http`; a second one of a kind is `http-2`.
+        """
+        from breakwater.sdk.guard.limiting.shedding import Shedder  # noqa: PLC0415 - for servers only
+
+        if config is None:
+            config = SheddingConfig(enabled=False)
+        with self._applying:
+            count = sum(one.name.partition("-")[0] == name for one in self._servers)
+            shedder = Shedder(config, random=random or self.shared.random)
+            server = Server(name if not count else f"{name}-{count + 1}", shedder, config)
+            self._servers = (*self._servers, server)
+        self._bring_server(server)
+        return shedder
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """The servers of this process, in the order they were made."""
+        return self._servers
+
+    @property
+    def sheds(self) -> bool:
+        """Whether any of them may refuse a request, or did."""
+        return any(one.shedder.is_in_use for one in self._servers)
+
+    def lay_over(
+        self,
+        overlay: Overlay | None,
+        origin_of: OriginOf | None = None,
+        of_servers: ServerOverlay | None = None,
+    ) -> None:
         """Let `overlay` decide what is in force, from now on and for commands still to be made.
 
         Calling it again brings all commands up to date with what the overlay now says.
         """
         with self._applying:
             self._overlay = overlay
+            self._server_overlay = of_servers
             self._origin_of = origin_of or _from_code
         for command in self:
             self._bring_up_to_date(command)
+        for server in self._servers:
+            self._bring_server(server)
 
     def _bring_up_to_date(self, command: "Command", own: CommandConfig | None = None) -> None:
         """own: what it goes by, whatever others say."""
@@ -174,36 +218,48 @@ class Guards:
             if config == before:
                 return
             command.adopt(config)
-            changes = self._changes(command, before, config)
-        self._tell(command, changes)
+            changes = self._changes(command.name, before, config)
+        self._tell(command.name, command.group, changes)
+
+    def _bring_server(self, server: Server) -> None:
+        with self._applying:
+            before, overlay = server.shedder.config, self._server_overlay
+            config = server.configured if overlay is None else overlay(server, server.configured)
+            if config == before:
+                return
+            server.shedder.configure(config, self.shared.now_s())
+            changes = self._changes(server.name, before, config)
+        self._tell(server.name, SERVERS, changes)
 
     def _in_force(self, command: "Command", config: CommandConfig) -> CommandConfig:
         return config if self._overlay is None else self._overlay(command, config)
 
-    def _changes(
-        self, command: "Command", before: CommandConfig, after: CommandConfig
-    ) -> list[ConfigChange]:
+    def _changes(self, name: str, before: C, after: C) -> list[ConfigChange]:
         from breakwater.sdk.guard.tuning.keys import differences  # noqa: PLC0415 - with a command
 
         at_ms, origin_of = self.shared.clock.now_ms(), self._origin_of
         found = []
         for key, old, new in differences(before, after):
-            source, scope = origin_of(command.name, key)
+            source, scope = origin_of(name, key)
             change = ConfigChange(
-                at_ms=at_ms, command=command.name, key=key, old=old, new=new,
+                at_ms=at_ms, command=name, key=key, old=old, new=new,
                 source=source, scope=scope,
             )  # fmt: skip
             self.audit.note_change(change)
             found.append(change)
         return found
 
-    @staticmethod
-    def _tell(command: "Command", changes: list[ConfigChange]) -> None:
+    def _tell(self, name: str, group: str, changes: list[ConfigChange]) -> None:
         """Tell hooks, under no lock."""
+        hooks = self.shared.hooks
+        if Kind.CONFIG not in hooks.wanted:
+            return
         for one in changes:
-            command.parts.tell(
-                Kind.CONFIG,
-                key=one.key, old=one.old, new=one.new, source=one.source, scope=one.scope,
+            hooks.tell(
+                SettingChanged(
+                    command=name, group=group, at_ms=self.shared.clock.now_ms(),
+                    key=one.key, old=one.old, new=one.new, source=one.source, scope=one.scope,
+                )
             )  # fmt: skip
 
     def forget(self, name: str) -> None:
@@ -224,6 +280,7 @@ class Guards:
             commands=[command.stats() for command in self],
             hooks=self.hooks.stats(),
             configuration=self.audit.stats(),
+            servers={one.name: one.shedder.stats(self.shared.now_s()) for one in self._servers},
         )
 
 

@@ -7,12 +7,13 @@ goes no further; after ten raises it is switched off.
 
 import threading
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from breakwater.sdk.guard.events import Event, Hook, Kind
+from breakwater.sdk.guard.events import EVENTS, Event, Hook, Kind
 
+E = TypeVar("E", bound=Event)
 MAX_RAISES: Final = 10
 
 
@@ -59,7 +60,12 @@ class Hooks:
             self._replace((*self._entries, entry))
         self.on_change()
 
-    def remove(self, hook: Hook) -> None:
+    def on(self, event: type[E], hook: Callable[[E], object]) -> None:
+        """Tell `hook` of the events of this class: one kind, or several that share a class."""
+        kinds = [each.kind for each in EVENTS if issubclass(each, event)]
+        self.add(cast("Hook", hook), kinds)
+
+    def remove(self, hook: Callable[[Any], object]) -> None:
         """Tell it no more; unknown hooks are no error."""
         with self._lock:
             self._replace(tuple(entry for entry in self._entries if entry.hook != hook))

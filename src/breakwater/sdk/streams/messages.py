@@ -9,11 +9,10 @@ time limit is 0, and threads are never interrupted.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from breakwater.sdk.guard.breaking.states import BreakerState
 from breakwater.sdk.guard.command import Command
 from breakwater.sdk.guard.config import BreakerConfig, BulkheadConfig, CollapseConfig, CommandConfig
 from breakwater.sdk.guard.counting.statistics import Figures
-from breakwater.sdk.guard.events import EventType
+from breakwater.sdk.guard.events import BreakerState, EventType
 from breakwater.sdk.guard.guards import Guards
 from breakwater.sdk.guard.limiting.pool import PoolStats
 from breakwater.sdk.guard.sharing.collapse import CollapseFigures

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from breakwater.sdk.guard.events import Event, EventType, Kind
+from breakwater.sdk.guard.events import CallEnded, EventType
 from breakwater.sdk.guard.guards import Guards
 from breakwater.sdk.guard.sharing.collapse import batch_size_of
 from breakwater.sdk.guard.sharing.scope import RequestScope, current_scope
@@ -24,6 +24,10 @@ from breakwater.sdk.streams.messages import whole_ms
 MAX_EXECUTIONS: Final = 1_000
 """Executions kept of one request, the first ones; Hystrix keeps as many."""
 _CACHED: Final = (EventType.RESPONSE_FROM_CACHE,)
+_UNTOLD: Final = frozenset(
+    (EventType.EXCEPTION_THROWN, EventType.FALLBACK_DISABLED, EventType.CANCELLED)
+)
+"""What the stream leaves out: it follows from the events that are told."""
 
 
 class RequestLogStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,11 +82,11 @@ class RequestLog:
             self._wanted += 1 if on else -1
             is_first, is_last = on and self._wanted == 1, not on and self._wanted == 0
         if is_first:
-            self._guards.hooks.add(self._note, (Kind.CALL,))
+            self._guards.hooks.on(CallEnded, self._note)
         elif is_last:
             self._guards.hooks.remove(self._note)
 
-    def _note(self, event: Event) -> None:
+    def _note(self, event: CallEnded) -> None:
         scope = current_scope()
         if scope is None:
             return
@@ -95,14 +99,13 @@ class RequestLog:
         if len(page.executions) >= MAX_EXECUTIONS:
             page.left_out += 1
             return
-        was_made = event.detail.get("attempts", 0) > 0
         page.executions.append(
             Execution(
                 event.command,
                 event.outcome,
-                whole_ms(event.seconds) if was_made else -1,
+                whole_ms(event.seconds) if event.attempts else -1,
                 batch_size_of(event.command),
-                event.detail.get("key"),
+                event.key,
             )
         )
 
@@ -133,7 +136,8 @@ def folded(executions: list[Execution]) -> list[dict[str, Any]]:
         if each.events == _CACHED:
             continue
         from_cache = cached.pop((each.command, each.key), 0)
-        counts = tuple(sorted(Counter(each.events).items()))
+        told = (event for event in each.events if event not in _UNTOLD)
+        counts = tuple(sorted(Counter(told).items()))
         signature = (each.command, counts, each.batch, (each.key, from_cache) if from_cache else 0)
         entry = entries.get(signature)
         if entry is None:

@@ -103,6 +103,7 @@ def _pool_config(pool: PoolStats) -> Message:
     return {
         "coreSize": pool.core,
         "maximumSize": pool.maximum,
+        "actualMaximumSize": pool.maximum,
         "maxQueueSize": pool.queue_limit or -1,
         "queueRejectionThreshold": pool.queue_limit,
         "keepAliveTimeInMinutes": int(KEEP_ALIVE_S / 60.0),

@@ -26,9 +26,10 @@ from breakwater.sdk.guard.breaking.machine import CLOSED, FORCED_OPEN, HALF_OPEN
 from breakwater.sdk.guard.breaking.openings import open_seconds, open_terms, told_seconds
 from breakwater.sdk.guard.breaking.probes import Permit, Round, round_terms
 from breakwater.sdk.guard.breaking.reports import BreakerStats, Listener, Refusal
-from breakwater.sdk.guard.breaking.states import OF_MODE, BreakerState, check_transition
+from breakwater.sdk.guard.breaking.states import OF_MODE, check_transition
 from breakwater.sdk.guard.breaking.window import interval_end_s
 from breakwater.sdk.guard.config import BreakerConfig
+from breakwater.sdk.guard.events import BreakerState
 from breakwater.sdk.guard.gate import CallInfo, Ticket
 from breakwater.sdk.guard.verdict import Verdict
 
@@ -81,6 +82,12 @@ class Breaker(Machine):
     def reopens_s(self) -> float:
         """While open: until when every call is refused; a call after it is a probe."""
         return self._reopens_s
+
+    @property
+    def full_until_s(self) -> float:
+        """While half open with all probes out: until when, unless one comes back; else -inf."""
+        probing = self._round
+        return probing.next_s if probing is not None and probing.is_full else -inf
 
     # The way in
 

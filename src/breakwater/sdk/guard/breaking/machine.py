@@ -13,10 +13,10 @@ from breakwater.sdk.guard.breaking.probes import Permit, Round
 from breakwater.sdk.guard.breaking.ramp import Ramp
 from breakwater.sdk.guard.breaking.reports import Listener, Reporter
 from breakwater.sdk.guard.breaking.rule import closed_rule
-from breakwater.sdk.guard.breaking.states import OF_MODE, BreakerState
+from breakwater.sdk.guard.breaking.states import OF_MODE
 from breakwater.sdk.guard.breaking.window import TimeWindow, interval_end_s, window_of
 from breakwater.sdk.guard.config import BreakerConfig
-from breakwater.sdk.guard.events import Kind
+from breakwater.sdk.guard.events import BreakerState, Kind
 
 CLOSED: Final = BreakerState.CLOSED
 OPEN: Final = BreakerState.OPEN

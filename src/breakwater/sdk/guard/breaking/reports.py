@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from breakwater.sdk.guard.breaking.states import BreakerState
-from breakwater.sdk.guard.events import Kind
+from breakwater.sdk.guard.events import BreakerState, Kind
 
 
 class BreakerEvent(msgspec.Struct, frozen=True, kw_only=True):

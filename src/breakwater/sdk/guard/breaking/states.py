@@ -5,23 +5,11 @@ runbooks and dashboards made for it stay true. Three are refused: a breaker that
 no wait to end, so closed and metrics-only never become half open, and metrics-only never opens.
 """
 
-from enum import StrEnum
 from typing import Final
 
 from breakwater.sdk.errors import IllegalTransitionError
 from breakwater.sdk.guard.config import Mode
-
-
-class BreakerState(StrEnum):
-    """Whether calls go through: all, none, a few probes; or what an operator ordered."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-    DISABLED = "disabled"
-    FORCED_OPEN = "forced_open"
-    METRICS_ONLY = "metrics_only"
-
+from breakwater.sdk.guard.events import BreakerState
 
 ILLEGAL: Final = frozenset(
     {

@@ -35,6 +35,12 @@ class CodelQueue(Generic[T]):
         self._emptied_s: float | None = None
         self._lines: tuple[deque[T], ...] = tuple(deque() for _ in range(RANKS))
 
+    def configure(self, *, limit: int, target_s: float, interval_s: float) -> None:
+        """Go by other numbers; who waits goes on waiting, even beyond a smaller limit."""
+        self.limit = limit
+        self._target_s = target_s
+        self._interval_s = interval_s
+
     def is_overloaded(self, now_s: float) -> bool:
         """Whether the queue is a standing one."""
         emptied_s = self._emptied_s

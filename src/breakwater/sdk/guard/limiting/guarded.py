@@ -8,6 +8,9 @@ trial: it cuts the limit and looks at what that does to the throughput.
     throughput fell    there was no queue left, so this latency is the callee's own: the new
                        baseline, whether it is lower or higher than the old one
 
+Where calls are long compared with a window there are few to learn from, and steps upwards are slow;
+there a trial looks upwards first: does the throughput grow with the limit?
+
 From throughput X and baseline latency B follows the limit by Little's law, X * B, and some room
 for a queue: `tolerance` times that. So neither lasting overload nor a plateau of timeouts can
 pass for normal, and a callee that has become slower for good is not throttled for ever.
@@ -52,6 +55,18 @@ DROPS_LEARNED: Final = 0.2
 GROWTH: Final = 1.5
 """Growth in one window while there is no queue."""
 
+RISE: Final = 1.5
+"""What a trial upwards makes of the limit; several follow while the throughput grows with it."""
+
+FOLLOWED: Final = 0.5
+"""Share of the growth of the limit that the throughput has to follow for it to be kept."""
+
+FLAT: Final = 0.8
+"""The same for it to say that there is no queue at all."""
+
+LONG: Final = 2.0
+"""Latencies that a window lasts at least; where that is longer than `window_s`, calls are long."""
+
 SURELY_FREE: Final = 3
 """Windows in a row without a queue until that is no accident."""
 
@@ -69,17 +84,22 @@ SURPRISE: Final = 1.4
 
 SETTLING: Final = 2.0
 """Baselines after a change of the limit before calls are looked at, since the first to end are
-the short ones; twice as many in a trial, whose mean becomes the baseline."""
+the short ones. Twice as many in a trial, whose mean becomes the baseline, and of the latency just
+seen, which is what the calls still under way have left at most."""
 
 USED: Final = 0.8
 """Share of the limit that must have been in use for it to have held calls back."""
 
 
 class Window(msgspec.Struct):
-    """Calls that began under the present limit and have ended."""
+    """Calls that began under the present limit and have ended.
+
+    answered: good ones that ended, whenever they began: what the throughput is made of.
+    """
 
     began_s: float = 0.0
     count: int = 0
+    answered: int = 0
     sum_s: float = 0.0
     drops: int = 0
     drops_s: float = 0.0
@@ -95,14 +115,16 @@ class Window(msgspec.Struct):
 
 
 class Trial(msgspec.Struct):
-    """A cut made to see what happens: throughput and limit when it began.
+    """A change made to see what happens: throughput and limit when it began.
 
-    is_second: a first one said that the callee is much slower; before that is believed the
-    throughput has to fall once more, or a callee that lost capacity in between would pass for it.
+    full: the throughput that no cut has proved too high. is_second: a first cut said that the
+    callee is much slower; before that is believed the throughput has to fall once more, or a callee
+    that lost capacity in between would pass for it.
     """
 
     throughput: float
     limit: float
+    full: float
     is_second: bool = False
 
 
@@ -140,7 +162,9 @@ class Guarded:
         self._usual_drops = 0.0
         self._changed_s = self._opens_s = 0.0
         self._window = Window()
+        self._seen_s = 0.0  # latency of the last window
         self._trial: Trial | None = None
+        self._rise: Trial | None = None
         self._steady: Trial | None = None
         self._next_trial_s = 0.0
         self._windows = 0
@@ -158,13 +182,16 @@ class Guarded:
 
     def update(self, now_s: float, rtt_s: float, inflight: int, did_drop: bool) -> int:  # noqa: FBT001 - see Limit
         """Learn from one finished call; returns the limit from now on."""
-        if now_s - rtt_s < self._changed_s or now_s < self._opens_s:
-            return int(self._estimate)  # it began under another limit, or is one of the short ones
+        if now_s < self._opens_s:
+            return int(self._estimate)  # it is one of the short ones
         window = self._window
-        if window.count + window.drops == 0:
+        if window.answered + window.drops == 0:
             window.began_s = now_s
         elif now_s - window.began_s > STALE * (self._window_s + rtt_s):
             self._window = window = Window(began_s=now_s)  # so few calls: what was is long ago
+        window.answered += not did_drop
+        if now_s - rtt_s < self._changed_s:
+            return int(self._estimate)  # it began under another limit
         if did_drop:
             window.drops += 1
             window.drops_s += rtt_s
@@ -180,7 +207,7 @@ class Guarded:
     def _is_over(self, window: Window, now_s: float) -> bool:
         length = window.length()
         elapsed_s = now_s - window.began_s
-        if elapsed_s >= self._window_s:
+        if elapsed_s >= self._window_s and elapsed_s * window.count >= LONG * window.sum_s:
             return length >= self._minimum_samples
         # Long enough for slow calls to be in it too, or it would flatter the callee.
         return length >= ENOUGH and elapsed_s * window.count >= window.sum_s
@@ -188,10 +215,12 @@ class Guarded:
     def _judge(self, window: Window, now_s: float) -> None:
         self._windows += 1
         elapsed_s = max(now_s - window.began_s, 1e-9)
-        throughput = max(window.count - 1, 0) / elapsed_s
-        latency_s = window.sum_s / window.count if window.count else 0.0
+        throughput = max(window.answered - 1, 0) / elapsed_s
+        latency_s = self._seen_s = window.sum_s / window.count if window.count else 0.0
         is_used = window.most >= self._estimate * USED
-        if self._trial is not None:
+        if self._rise is not None:
+            self._rise_on(self._rise, window, now_s, throughput=throughput, latency_s=latency_s)
+        elif self._trial is not None:
             self._try(self._trial, window, now_s, throughput=throughput, latency_s=latency_s)
         elif self._is_refused(window):
             self._yield_to(window, now_s)
@@ -202,10 +231,44 @@ class Guarded:
         elif not is_used:
             self._drift(latency_s)
         elif self._is_trial_due(now_s):
-            self._trial = self._steady or Trial(throughput=throughput, limit=self._estimate)
-            self._move(self._estimate * TRIAL_CUT, now_s)
+            if LONG * latency_s >= self._window_s:
+                self._begin_rise(throughput, now_s)
+            else:
+                self._begin_trial(throughput, now_s)
         else:
             self._steer(window, latency_s, throughput, now_s)
+
+    def _begin_trial(self, throughput: float, now_s: float) -> None:
+        here = Trial(throughput=throughput, limit=self._estimate, full=throughput)
+        self._trial = self._steady or here
+        self._move(self._estimate * TRIAL_CUT, now_s)
+
+    def _begin_rise(self, throughput: float, now_s: float) -> None:
+        self._steady = None
+        self._rise = Trial(throughput=throughput, limit=self._estimate, full=throughput)
+        self._move(self._estimate * RISE, now_s)
+
+    def _rise_on(
+        self, rise: Trial, window: Window, now_s: float, *, throughput: float, latency_s: float
+    ) -> None:
+        """Judge a trial upwards: did the throughput grow with the limit?"""
+        self._rise = None
+        if self._is_refused(window):
+            self._move(rise.limit, now_s)
+            self._next_trial_s = self._later_s(now_s)
+            return
+        if window.count == 0 or window.most < self._estimate * USED:  # hardly anybody called
+            self._next_trial_s = self._later_s(now_s)
+            return
+        grown = self._estimate / rise.limit - 1
+        followed = throughput / rise.throughput - 1 if rise.throughput else grown
+        if followed < FOLLOWED * grown or self._estimate >= self._maximum:
+            self._estimate = rise.limit
+            self._begin_trial(rise.throughput, now_s)
+            return
+        if followed >= FLAT * grown:  # so this latency is the callee's own
+            self._baseline_s = max(latency_s, (self._baseline_s + latency_s) / 2)
+        self._begin_rise(throughput, now_s)
 
     def _is_refused(self, window: Window) -> bool:
         """Whether more calls were dropped than the callee drops anyway."""
@@ -247,7 +310,7 @@ class Guarded:
         before = self._steady
         if before is not None:
             throughput = before.throughput + 0.3 * (throughput - before.throughput)
-        self._steady = Trial(throughput=throughput, limit=self._estimate)
+        self._steady = Trial(throughput=throughput, limit=self._estimate, full=throughput)
 
     def _try(
         self, trial: Trial, window: Window, now_s: float, *, throughput: float, latency_s: float
@@ -259,12 +322,14 @@ class Guarded:
             self._trial = self._steady = None
             return
         if throughput >= HELD * trial.throughput and not is_floor:
-            trial.throughput = max(trial.throughput, throughput)
+            trial.throughput = trial.full = max(trial.throughput, throughput)
             self._move(self._estimate * TRIAL_CUT, now_s)
             return
         is_surprise = latency_s > SURPRISE * self._baseline_s
         if is_surprise and not trial.is_second and not is_floor:
-            self._trial = Trial(throughput=throughput, limit=trial.limit, is_second=True)
+            self._trial = Trial(
+                throughput=throughput, limit=trial.limit, full=trial.full, is_second=True
+            )
             self._move(self._estimate * TRIAL_CUT, now_s)
             return
         is_low = SURPRISE * latency_s < self._baseline_s
@@ -273,10 +338,13 @@ class Guarded:
         self._baseline_s = trusted
         self._usual_drops = min(window.drop_time(), DROPS_LEARNED)
         self._trial = self._steady = None
-        pause_s = TRIAL_EVERY_S if not is_low else TRIAL_EVERY_S / 6
-        self._next_trial_s = now_s + pause_s * self._random.uniform(0.75, 1.25)
-        wanted = self._tolerance * trial.throughput * latency_s + self._queue
+        self._next_trial_s = self._later_s(now_s, 1 / 6 if is_low else 1.0)
+        wanted = self._tolerance * trial.full * latency_s + self._queue
         self._move(min(wanted, trial.limit), now_s)
+
+    def _later_s(self, now_s: float, share: float = 1.0) -> float:
+        """When the next trial is due."""
+        return now_s + share * TRIAL_EVERY_S * self._random.uniform(0.75, 1.25)
 
     def _is_trial_due(self, now_s: float) -> bool:
         if self._next_trial_s == 0:
@@ -293,6 +361,8 @@ class Guarded:
         moved = max(least, min(self._maximum, wanted))
         if int(moved) != int(self._estimate):
             self._changed_s = now_s
-            settling = SETTLING if self._trial is None else 2 * SETTLING
-            self._opens_s = now_s + settling * self._baseline_s
+            if self._trial is None and self._rise is None:
+                self._opens_s = now_s + SETTLING * self._baseline_s
+            else:
+                self._opens_s = now_s + 2 * SETTLING * (self._seen_s or self._baseline_s)
         self._estimate = moved

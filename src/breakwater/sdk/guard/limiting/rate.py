@@ -24,11 +24,6 @@ from breakwater.sdk.guard.gate import CallInfo, Delay, Ticket
 from breakwater.sdk.guard.verdict import Verdict
 
 
-def resilience4j() -> RateConfig:
-    """Its defaults: 50 calls in each 500 ns, at most 5 s of waiting."""
-    return RateConfig(calls=50, per_s=500e-9, max_wait_s=5.0, schedule="cycle")
-
-
 class Schedule(Protocol):
     """Hands out turns; each call under the gate's lock."""
 

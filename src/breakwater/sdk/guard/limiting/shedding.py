@@ -20,65 +20,31 @@ import msgspec
 
 from breakwater.sdk.context import Criticality
 from breakwater.sdk.errors import CallRefusedError
-from breakwater.sdk.guard.bounds import above_zero, at_least
-from breakwater.sdk.guard.config import AdaptiveConfig
+from breakwater.sdk.guard.config import SheddingConfig
 from breakwater.sdk.guard.gate import CallInfo, Ticket
 from breakwater.sdk.guard.limiting.adaptive import is_drop, make_limit
 from breakwater.sdk.guard.limiting.codel import CodelQueue
 from breakwater.sdk.guard.limiting.expected import ExpectedTimes
+from breakwater.sdk.guard.limiting.limit import Limit
 from breakwater.sdk.guard.verdict import Verdict
 
 _RANKS: Final = {level: rank for rank, level in enumerate(Criticality)}
+
+_NO_END: Final = 1 << 62
 
 Notice = Callable[[str, Criticality], None]
 """Told the reason and the class of each request refused; outside of the lock, must not raise."""
 
 
-class SheddingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much work a server takes on, and whose work first.
-
-    limit: requests at work at once; None: `adaptive` finds it. critical_plus ... sheddable: share
-    of the limit that may be in use for a request of this class still to be taken in; above 1 the
-    class may go beyond the limit. queue: requests that may wait (0: none); they wait at most
-    interval_s, or target_s when the queue has not been empty for interval_s. refuse_late: refuse
-    a request whose deadline is nearer than its endpoint usually takes. retry_after_s: told with
-    every refusal but that one.
-    """
-
-    limit: int | None = None
-    adaptive: AdaptiveConfig = AdaptiveConfig()
-    critical_plus: float = 1.1
-    critical: float = 1.0
-    sheddable_plus: float = 0.9
-    sheddable: float = 0.75
-    queue: int = 100
-    target_s: float = 0.005
-    interval_s: float = 0.1
-    refuse_late: bool = True
-    retry_after_s: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Refuse thresholds that would shed the important before the unimportant."""
-        if self.limit is not None:
-            at_least("limit", self.limit, 1)
-        above_zero("sheddable", self.sheddable)
-        at_least("sheddable_plus", self.sheddable_plus, self.sheddable)
-        at_least("critical", self.critical, self.sheddable_plus)
-        at_least("critical_plus", self.critical_plus, self.critical)
-        at_least("queue", self.queue, 0)
-        above_zero("target_s", self.target_s)
-        at_least("interval_s", self.interval_s, self.target_s)
-        at_least("retry_after_s", self.retry_after_s, 0)
-
-
 class SheddingStats(msgspec.Struct, frozen=True, kw_only=True):
     """What is at work and waiting, and requests refused, by class and by reason.
 
-    refused: keys are `class.reason`, such as `sheddable.shed`; reasons are `shed`, `queue_full`,
-    `queue_timeout`, `too_late`, and without a queue `limit_reached` or `bulkhead_full`.
+    limit: None while it is not enabled. refused: keys are `class.reason`, such as `sheddable.shed`;
+    reasons are `shed`, `queue_full`, `queue_timeout`, `too_late`, and without a queue
+    `limit_reached` or `bulkhead_full`.
     """
 
-    limit: int
+    limit: int | None
     in_use: int
     waiting: int
     admitted: int
@@ -98,17 +64,21 @@ class Seat(Ticket):
 
 
 class Shedder:
-    """The gate of a server. random: jitter of the adaptive limit's probes. notice: of refusals."""
+    """The gate of a server. random: jitter of the adaptive limit's probes. notice: of refusals.
+
+    limit: at present; without meaning while it is not `enabled`.
+    """
 
     def __init__(
         self, config: SheddingConfig, *, random: Random, notice: Notice | None = None
     ) -> None:
         self.name = "load shedding"
         self.config = config
-        self._adaptive = None if config.limit is not None else make_limit(config.adaptive, random)
-        self.limit: int = config.limit or (self._adaptive.limit if self._adaptive else 1)
-        self._shares = tuple(getattr(config, level.value) for level in Criticality)
-        self._places = self._places_of(self.limit)
+        self._random = random
+        self._adaptive: Limit | None = None
+        self.limit = 1
+        self._shares: tuple[float, ...] = ()
+        self._places: tuple[int, ...] = ()
         self._notice = notice
         self._lock = threading.RLock()
         self._queue: CodelQueue[Waiting] = CodelQueue(
@@ -117,6 +87,38 @@ class Shedder:
         self._expected = ExpectedTimes()
         self._in_use = self._admitted = self._queued = 0
         self._refused: dict[str, int] = {}
+        self._take(config, None)
+
+    def configure(self, config: SheddingConfig, now_s: float) -> None:
+        """Go by `config` from now on; who is at work or waits stays, as long as he would have.
+
+        An adaptive limit keeps its height unless its own numbers changed.
+        """
+        with self._lock:
+            before, self.config = self.config, config
+            self._take(config, before)
+            self._queue.configure(
+                limit=config.queue, target_s=config.target_s, interval_s=config.interval_s
+            )
+            wakes = self._serve_queue(now_s)
+        for wake in wakes:
+            wake()
+
+    def _take(self, config: SheddingConfig, before: SheddingConfig | None) -> None:
+        """Bring limit and shares to `config`."""
+        if config.limit is not None or not config.enabled:
+            self._adaptive = None
+            self.limit = config.limit or 1
+        elif self._adaptive is None or before is None or config.adaptive != before.adaptive:
+            self._adaptive = make_limit(config.adaptive, self._random)
+            self.limit = self._adaptive.limit
+        self._shares = tuple(getattr(config, level.value) for level in Criticality)
+        self._places = self._places_of(self.limit)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether it is enabled, or refused anybody before."""
+        return self.config.enabled or bool(self._refused)
 
     def enter(self, call: CallInfo, now_s: float) -> "Seat | Waiting":
         """Leave to begin, at once or after a wait; raises CallRefusedError."""
@@ -182,6 +184,8 @@ class Shedder:
         return "limit_reached" if self.config.limit is None else "bulkhead_full"
 
     def _places_of(self, limit: int) -> tuple[int, ...]:
+        if not self.config.enabled:
+            return (_NO_END,) * len(self._shares)
         return tuple(ceil(limit * share - 1e-9) for share in self._shares)
 
     def _is_outranked(self, rank: int) -> bool:
@@ -229,7 +233,7 @@ class Shedder:
         """What is at work, what waits, and what was refused since start."""
         with self._lock:
             return SheddingStats(
-                limit=self.limit,
+                limit=self.limit if self.config.enabled else None,
                 in_use=self._in_use,
                 waiting=self._queue.size,
                 admitted=self._admitted,

@@ -3,7 +3,9 @@
 A callee under overload spends work on refusing, so its clients take that over: over the last
 `window_s`, P(refuse) = max(0, (requests - k * accepts) / (requests + 1)), where requests counts
 what the application asked for (also what was refused here) and accepts what the callee answered.
-With k = 2 one more call is sent for each that is accepted, so recovery is noticed at once.
+With k = 2 one more call is sent for each that is accepted, so recovery is noticed at once. A call
+counts when its outcome is known: one under way is no refusal, and a callee that is merely slow, or
+that nobody has called before, must not look like one that refuses.
 Source: Beyer et al., "Site Reliability Engineering", chapter 21, "Handling Overload". Envoy's
 `admission_control` is the same with k = 1 / 0.95, 30 s, at most 80 %.
 """
@@ -70,10 +72,9 @@ class Throttle:
         with self._lock:
             place = self._place(now_s)
             share = self._share()
-            self._requests[place] += 1
-            self._total_requests += 1
             if share <= 0.0 or self._random.random() >= share:
                 return _TICKET
+            self._count(place, requests=1)
             self._refused += 1
         raise CallRefusedError("throttled", call.command, call.endpoint)
 
@@ -86,24 +87,23 @@ class Throttle:
         took_s: float,
         error: BaseException | None,
     ) -> None:
-        """Count an answer as accepted; forget a request that nobody can judge."""
-        del ticket, error
-        if verdict in _ACCEPTED:
-            with self._lock:
-                self._accepts[self._place(now_s)] += 1
-                self._total_accepts += 1
-        elif verdict in _UNTOLD:
-            with self._lock:
-                self._take_back(now_s - took_s, now_s)
+        """Count what was sent, and an answer as accepted; not what nobody can judge."""
+        del ticket, took_s, error
+        if verdict in _UNTOLD:
+            return
+        with self._lock:
+            self._count(self._place(now_s), requests=1, accepts=int(verdict in _ACCEPTED))
 
     def on_successes(self, count: int, now_s: float) -> None:
         """So many calls were made and accepted without asking here, told in batches."""
         with self._lock:
-            place = self._place(now_s)
-            self._requests[place] += count
-            self._accepts[place] += count
-            self._total_requests += count
-            self._total_accepts += count
+            self._count(self._place(now_s), requests=count, accepts=count)
+
+    def _count(self, place: int, *, requests: int, accepts: int = 0) -> None:
+        self._requests[place] += requests
+        self._accepts[place] += accepts
+        self._total_requests += requests
+        self._total_accepts += accepts
 
     def _share(self) -> float:
         share = refusal_probability(self._total_requests, self._total_accepts, self.config.k)
@@ -120,14 +120,6 @@ class Throttle:
             self._requests[place] = self._accepts[place] = 0
         self._part = max(self._part, part)
         return self._part % _PARTS
-
-    def _take_back(self, began_s: float, now_s: float) -> None:
-        """Uncount a request in the part in which it began, if the window still holds that."""
-        self._place(now_s)
-        part = int(began_s // self._part_s)
-        if self._part - _PARTS < part <= self._part and self._requests[part % _PARTS] > 0:
-            self._requests[part % _PARTS] -= 1
-            self._total_requests -= 1
 
     def stats(self) -> ThrottleStats:
         """The window as of the last call, and refusals since the start."""

@@ -15,19 +15,22 @@ from collections.abc import Mapping
 import msgspec
 
 from breakwater.sdk.guard.command import Command
-from breakwater.sdk.guard.config import CommandConfig
-from breakwater.sdk.guard.guards import Guards
+from breakwater.sdk.guard.config import CommandConfig, SheddingConfig
+from breakwater.sdk.guard.events import Scope, Source
+from breakwater.sdk.guard.guards import SERVERS, Guards, Server
 from breakwater.sdk.guard.tuning.audit import ConfigRefusal
+from breakwater.sdk.guard.tuning.keys import C, concerns
 from breakwater.sdk.guard.tuning.layers import (
     SOURCES,
     Layer,
     Place,
     RefusedSetting,
-    Scope,
-    Source,
     lay,
     read_layer,
 )
+
+_Whose = tuple[type[CommandConfig] | type[SheddingConfig], str]
+"""A command or a server, and its name."""
 
 
 class SourceStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,8 +64,8 @@ class LiveConfig:
         self._lock = threading.Lock()
         self._states = {source: _State(source) for source in SOURCES}
         self._layers: tuple[Layer, ...] = ()
-        self._origins: dict[str, dict[str, tuple[Source, Scope]]] = {}
-        self._clashes: dict[str, frozenset[RefusedSetting]] = {}
+        self._origins: dict[_Whose, dict[str, tuple[Source, Scope]]] = {}
+        self._clashes: dict[_Whose, frozenset[RefusedSetting]] = {}
 
     def put(
         self,
@@ -125,26 +128,39 @@ class LiveConfig:
         return is_changed
 
     def _apply(self) -> None:
-        self._guards.lay_over(self.overlay, self.origin)
+        self._guards.lay_over(self.overlay, self.origin, self.overlay_server)
 
     def overlay(self, command: Command, config: CommandConfig) -> CommandConfig:
         """The configuration in force of a command whose code says `config`."""
-        found = lay(self._layers, config, command=command.name, group=command.group)
-        self._origins[command.name] = found.origins
+        return self._laid((CommandConfig, command.name), command.group, config)
+
+    def overlay_server(self, server: Server, config: SheddingConfig) -> SheddingConfig:
+        """As `overlay`, of a server."""
+        return self._laid((SheddingConfig, server.name), SERVERS, config)
+
+    def _laid(self, whose: _Whose, group: str, config: C) -> C:
+        name = whose[1]
+        found = lay(self._layers, config, command=name, group=group)
+        self._origins[whose] = found.origins
         clashes = frozenset(found.refused)
-        news = clashes - self._clashes.get(command.name, frozenset())
+        news = clashes - self._clashes.get(whose, frozenset())
         if clashes:
-            self._clashes[command.name] = clashes
+            self._clashes[whose] = clashes
         else:
-            self._clashes.pop(command.name, None)
+            self._clashes.pop(whose, None)
         if news:
-            self._guards.audit.note_refused(news, self._clock.now_ms(), command=command.name)
+            self._guards.audit.note_refused(news, self._clock.now_ms(), command=name)
         return found.config
 
     def origin(self, command: str, key: str) -> tuple[Source, Scope]:
-        """Where the value of a key in force comes from; a key follows the part it is in."""
-        origins = self._origins.get(command, {})
-        for path in (key, key.partition(".")[0], "profile"):
+        """Where the value of a key in force comes from; a key follows the part it is in.
+
+        command: or the name of a server, for a key of servers.
+        """
+        kind = SheddingConfig if concerns(key, SheddingConfig) else CommandConfig
+        origins = self._origins.get((kind, command), {})
+        part = key.rpartition(".")[0] if kind is SheddingConfig else key.partition(".")[0]
+        for path in (key, part, "profile"):
             if path in origins:
                 return origins[path]
         return "code", "command"

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 import msgspec
 
+from breakwater.sdk.guard.events import Scope
 from breakwater.sdk.guard.live.configuration import LiveConfig
 from breakwater.sdk.guard.tuning.keys import flattened
-from breakwater.sdk.guard.tuning.layers import Place, Scope
+from breakwater.sdk.guard.tuning.layers import Place
 from breakwater.sdk.poll import LongPoll, PollStats
 from breakwater.sdk.settings import Address, ServiceSettings
 

@@ -19,9 +19,10 @@ from typing import Any, Final
 import msgspec
 
 from breakwater.sdk.errors import SettingsError
+from breakwater.sdk.guard.events import Scope
 from breakwater.sdk.guard.live.configuration import LiveConfig
 from breakwater.sdk.guard.tuning.keys import setting_keys
-from breakwater.sdk.guard.tuning.layers import Place, Scope, entries_of
+from breakwater.sdk.guard.tuning.layers import Place, entries_of
 
 PREFIX: Final = "BREAKWATER_GUARD__"
 MAX_BYTES: Final = 4 * 1024 * 1024

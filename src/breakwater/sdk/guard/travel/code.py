@@ -1,6 +1,7 @@
 """What of a command is code: its fallbacks, and how it reads errors and results."""
 
 from collections.abc import Callable, Hashable
+from inspect import isasyncgenfunction, isgeneratorfunction
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +11,10 @@ from breakwater.sdk.errors import AttemptTimedOutError, InjectedFaultError
 from breakwater.sdk.guard.verdict import Verdict
 
 Fallback = Callable[[Exception], Any]
-"""Given the error, gives the answer to use instead, or an awaitable of it, or raises."""
+"""Given the error, gives the answer to use instead, or an awaitable of it, or raises.
+
+For a generator it gives items: an iterable, for an async one an async iterable too, or an awaitable
+of either. One that is itself a generator function is also asked after items have gone out."""
 
 RetryOn = tuple[type[Exception], ...] | Callable[[Exception], bool]
 """Errors worth another attempt."""
@@ -78,6 +82,14 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
 def matches(errors: Errors, error: Exception) -> bool:
     """Whether the error is of these classes, or the predicate says so."""
     return isinstance(error, errors) if isinstance(errors, tuple) else errors(error)
+
+
+def gives_items(fallback: Fallback) -> bool:
+    """Whether it is a generator function, of either kind: written to go on where items ended."""
+    return any(
+        isgeneratorfunction(each) or isasyncgenfunction(each)
+        for each in (fallback, getattr(type(fallback), "__call__", None))  # noqa: B004 - of what kind
+    )
 
 
 NO_CODE: Final = Code()

@@ -45,7 +45,7 @@ class Terms:
         return self._command.parts.config.request_cache
 
     def collapsed(self, requests: int) -> None:
-        """A batch for so many calls is sent."""
+        """A batch of so many different calls is sent."""
         self._command.statistics.count(EventType.COLLAPSED, self.now_s(), requests)
 
 
@@ -89,7 +89,7 @@ class Collapser:
 
     def _note_sent(self, batch: Batch) -> None:
         self._tally.sent(batch.waiting, len(batch.items), self._terms.now_s())
-        self._terms.collapsed(batch.waiting)
+        self._terms.collapsed(len(batch.items))
 
     def figures(self) -> CollapseFigures:
         """Rolling counts and batch sizes."""

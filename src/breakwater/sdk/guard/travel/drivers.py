@@ -63,10 +63,10 @@ class SyncDriver:
         finally:
             road.close()
 
-    def drive_to_invoke(self, road: Road) -> Invoke:
-        """Go as far as the function would be called; the rest of the road is the caller's."""
+    def drive_to_caller(self, road: Road) -> Invoke | Recover:
+        """Go as far as function or fallback would be called; the rest is the caller's."""
         effect = next(road)
-        while not isinstance(effect, Invoke):
+        while not isinstance(effect, Invoke | Recover):
             try:
                 outcome = self._perform(effect)
             except BaseException as error:  # noqa: BLE001 - the generator decides
@@ -140,10 +140,10 @@ class AsyncDriver:
         finally:
             road.close()
 
-    async def drive_to_invoke(self, road: Road) -> Invoke:
-        """As `SyncDriver.drive_to_invoke`."""
+    async def drive_to_caller(self, road: Road) -> Invoke | Recover:
+        """As `SyncDriver.drive_to_caller`."""
         effect = next(road)
-        while not isinstance(effect, Invoke):
+        while not isinstance(effect, Invoke | Recover):
             try:
                 outcome = await self._perform(effect)
             except BaseException as error:  # noqa: BLE001 - the generator decides

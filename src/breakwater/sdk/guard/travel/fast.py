@@ -8,7 +8,8 @@ general road as "the first attempt ended like this".
 
 One comparison of the duration with `slow_s` covers both the slow call and the success that the
 breaker must hear of at once (`slow_s` is then below zero). Permits are popped from a list and
-durations appended to another, both atomic, so there is no lock here. The clock is read twice.
+durations appended to another, both atomic, so there is no lock here. The clock is read twice. A
+call without keywords is made without any, since to hand on an empty dictionary takes a copy of it.
 
 The four roads (the timed async one is in `cancelling.py`) differ in a few lines each and are
 deliberately not shared: a function call costs about as much as everything they do.
@@ -21,8 +22,9 @@ from typing import Any, Final
 
 from breakwater.sdk.context import CURRENT
 from breakwater.sdk.errors import CallRefusedError
-from breakwater.sdk.guard.counting.statistics import SHUT_OUT
-from breakwater.sdk.guard.travel.lane import INF
+from breakwater.sdk.guard.counting.statistics import SHUT_OUT, Statistics
+from breakwater.sdk.guard.limiting.bulkhead import Bulkhead
+from breakwater.sdk.guard.travel.lane import INF, OPEN, Lane
 from breakwater.sdk.guard.travel.plain import not_awaited
 from breakwater.sdk.guard.travel.ports import Subject
 
@@ -30,15 +32,14 @@ _current: Final = CURRENT.get
 _bind: Final = CURRENT.set
 _unbind: Final = CURRENT.reset
 _SHUT_OUT: Final = SHUT_OUT
+Kit = tuple[Lane, Statistics, Bulkhead, Callable[[], float]]
 
 
 def sync_road(  # noqa: C901 - written out flat, see above
     command: Subject, fn: Callable[..., Any]
 ) -> Callable[..., Any]:
     """`fn` under the guard of `command`."""
-    lane, statistics, bulkhead, now = (
-        command.lane, command.statistics, command.bulkhead, command.now_s,
-    )  # fmt: skip
+    lane, statistics, bulkhead, now = kit_of(command)
     permits, log = bulkhead.permits, statistics.log.append
     pop, push = permits.pop, permits.append
 
@@ -48,7 +49,7 @@ def sync_road(  # noqa: C901 - written out flat, see above
         start_s = now()
         if permit is None:
             if start_s < lane.shut_until_s:
-                raise shut_out(command, start_s)
+                raise shut_out(command.name, lane, statistics, start_s)
             return command.detour_sync(fn, args, kwargs)
         deadline_s = _current().deadline_s
         if not permits or (deadline_s is not None and deadline_s <= start_s):
@@ -61,7 +62,7 @@ def sync_road(  # noqa: C901 - written out flat, see above
         if free < bulkhead.low:  # noqa: PLR1730 - min() is a call
             bulkhead.low = free
         try:
-            result = fn(*args, **kwargs)
+            result = fn(*args, **kwargs) if kwargs else fn(*args)
             if type(result) is CoroutineType:
                 raise not_awaited(result, fn, args)  # noqa: TRY301 - booked as an error of `fn`
         except BaseException as error:
@@ -86,9 +87,7 @@ def async_road(
     command: Subject, fn: Callable[..., Awaitable[Any]]
 ) -> Callable[..., Awaitable[Any]]:
     """The coroutine function `fn` under the guard of `command`."""
-    lane, statistics, bulkhead, now = (
-        command.lane, command.statistics, command.bulkhead, command.now_s,
-    )  # fmt: skip
+    lane, statistics, bulkhead, now = kit_of(command)
     permits, log = bulkhead.permits, statistics.log.append
     pop, push = permits.pop, permits.append
 
@@ -98,7 +97,7 @@ def async_road(
         start_s = now()
         if permit is None:
             if start_s < lane.shut_until_s:
-                raise shut_out(command, start_s)
+                raise shut_out(command.name, lane, statistics, start_s)
             return await command.detour_async(fn, args, kwargs)
         deadline_s = _current().deadline_s
         if not permits or (deadline_s is not None and deadline_s <= start_s):
@@ -111,7 +110,7 @@ def async_road(
         if free < bulkhead.low:  # noqa: PLR1730 - min() is a call
             bulkhead.low = free
         try:
-            result = await fn(*args, **kwargs)
+            result = await (fn(*args, **kwargs) if kwargs else fn(*args))
         except BaseException as error:
             push(None)
             journey = command.failed_fast(error, permit, start_s, fn, args, kwargs)
@@ -134,9 +133,7 @@ def timed_sync_road(  # noqa: C901 - written out flat, see above
     command: Subject, fn: Callable[..., Any]
 ) -> Callable[..., Any]:
     """`fn` under guard with a limit of time, which it finds as its deadline."""
-    lane, statistics, bulkhead, now = (
-        command.lane, command.statistics, command.bulkhead, command.now_s,
-    )  # fmt: skip
+    lane, statistics, bulkhead, now = kit_of(command)
     permits, log = bulkhead.permits, statistics.log.append
     pop, push = permits.pop, permits.append
 
@@ -152,7 +149,7 @@ def timed_sync_road(  # noqa: C901 - written out flat, see above
             stop_s = deadline_s
         if permit is None or not permits or stop_s <= start_s:
             if permit is None and start_s < lane.shut_until_s:
-                raise shut_out(command, start_s)
+                raise shut_out(command.name, lane, statistics, start_s)
             return command.detour_sync(fn, args, kwargs)
         try:
             pop()
@@ -165,7 +162,7 @@ def timed_sync_road(  # noqa: C901 - written out flat, see above
             stop_s = INF
         token = _bind(lane.context_at(before, stop_s))
         try:
-            result = fn(*args, **kwargs)
+            result = fn(*args, **kwargs) if kwargs else fn(*args)
             if type(result) is CoroutineType:
                 raise not_awaited(result, fn, args)  # noqa: TRY301 - booked as an error of `fn`
         except BaseException as error:
@@ -191,13 +188,17 @@ def timed_sync_road(  # noqa: C901 - written out flat, see above
     return guarded
 
 
-def shut_out(command: Subject, now_s: float) -> CallRefusedError:
-    """The refusal of an open breaker, counted; nothing of it is kept."""
-    statistics = command.statistics
+def kit_of(command: Subject) -> Kit:
+    """What a road is made of, and keeps at hand."""
+    return command.lane, command.statistics, command.bulkhead, command.now_s
+
+
+def shut_out(name: str, lane: Lane, statistics: Statistics, now_s: float) -> CallRefusedError:
+    """The refusal of a breaker that lets nobody through now, counted; nothing of it is kept."""
     if now_s > statistics.turn_s:
         statistics.turn(now_s)
     statistics.events.append(_SHUT_OUT)
-    left_s = command.lane.shut_until_s - now_s
-    if left_s == INF:
-        return CallRefusedError("breaker_forced_open", command.name)
-    return CallRefusedError("breaker_open", command.name, "", None, max(0.0, left_s))
+    why = lane.shut_for
+    if why is OPEN:
+        return CallRefusedError(why, name, "", None, lane.shut_until_s - now_s)
+    return CallRefusedError(why, name)

@@ -11,10 +11,25 @@ from breakwater.sdk.errors import (
     CallRefusedError,
     DeadlineExceededError,
 )
-from breakwater.sdk.guard.events import EventType, Kind
+from breakwater.sdk.guard.events import (
+    AttemptEnded,
+    CallEnded,
+    CallRefused,
+    EventType,
+    FallbackAsked,
+    HedgeSent,
+    Kind,
+    RetryMade,
+    RetryRefused,
+)
 from breakwater.sdk.guard.gate import CallInfo, Gate, Ticket
 from breakwater.sdk.guard.roles import Fault
-from breakwater.sdk.guard.travel.code import CarriedStopError, Fallback, UnawaitedError
+from breakwater.sdk.guard.travel.code import (
+    CarriedStopError,
+    Fallback,
+    UnawaitedError,
+    gives_items,
+)
 from breakwater.sdk.guard.travel.parts import Parts
 from breakwater.sdk.guard.verdict import Verdict
 
@@ -72,6 +87,7 @@ class Journey:
         "hedges",
         "info",
         "injected",
+        "is_served",
         "key",
         "now_s",
         "ordered",
@@ -120,6 +136,7 @@ class Journey:
         self.failed: Exception | None = None  # the end of a first attempt made on a fast road
         self.started = 0
         self.from_fallback = self.injected = False
+        self.is_served = False  # a generator gave items already
         self.stale_s: float | None = None
         self.ended_s = start_s
         self.endings: list[Any] | None = None if parts.tap is None else []
@@ -188,6 +205,10 @@ class Journey:
             return falls_back(error)
         return self.verdict is not Verdict.IGNORED and self.verdict is not Verdict.SUCCESS
 
+    def going_on(self, fallbacks: Sequence[Fallback]) -> Sequence[Fallback]:
+        """Those that may be asked now: where items went out already, only generators can go on."""
+        return [one for one in fallbacks if gives_items(one)] if self.is_served else fallbacks
+
     def settle(
         self,
         info: CallInfo,
@@ -219,13 +240,26 @@ class Journey:
         elif isinstance(error, DeadlineExceededError):
             parts.past_deadline += 1
         if Kind.ATTEMPT in parts.hooks.wanted and began_s is not None:
-            outcome = () if event is None else (event,)
-            detail = {"attempt": info.attempt, "error": error, "injected": info.injected}
-            self.tell(Kind.ATTEMPT, outcome, took_s, **detail)
+            parts.hooks.tell(
+                AttemptEnded(
+                    **parts.stamp(),
+                    outcome=() if event is None else (event,),
+                    seconds=took_s,
+                    attempt=info.attempt,
+                    error=error,
+                    injected=info.injected,
+                    is_hedge=info.is_hedge,
+                )
+            )
         if Kind.REFUSED in parts.hooks.wanted and verdict is Verdict.NOT_TRIED:
-            reason = error.reason if isinstance(error, CallRefusedError) else "past_deadline"
-            outcome = () if event is None else (event,)
-            self.tell(Kind.REFUSED, outcome, reason=reason, attempt=info.attempt)
+            parts.hooks.tell(
+                CallRefused(
+                    **parts.stamp(),
+                    outcome=() if event is None else (event,),
+                    reason=error.reason if isinstance(error, CallRefusedError) else "past_deadline",
+                    attempt=info.attempt,
+                )
+            )
 
     def note(self, event: EventType) -> None:
         """Count one event of this call."""
@@ -244,7 +278,8 @@ class Journey:
         self.parts.stale_answers += 1
         self.parts.stale_age_s = max(self.parts.stale_age_s, age_s)
         self.note(EventType.FALLBACK_SUCCESS)
-        self.tell(Kind.FALLBACK, stale_s=age_s)
+        if Kind.FALLBACK in self.parts.hooks.wanted:
+            self.parts.hooks.tell(FallbackAsked(**self.parts.stamp(), stale_s=age_s))
 
     def close(self, error: BaseException | None) -> None:
         """The whole call ended."""
@@ -259,21 +294,49 @@ class Journey:
         if self.started or self.from_fallback:
             parts.statistics.ended(seconds, self.ended_s)
         if parts.hooks.wanted:
-            if self.stale_s is None and (fallen := _FALLBACKS.intersection(self.outcome)):
-                self.tell(Kind.FALLBACK, tuple(fallen), error=error)
-            outcome = tuple(self.outcome)
-            detail = {"attempts": self.started, "error": error, "key": self.key}
-            self.tell(Kind.CALL, outcome, seconds, injected=self.injected, **detail)
+            self._tell_end(error, seconds)
 
-    def tell(
-        self,
-        kind: Kind,
-        outcome: tuple[EventType, ...] = (),
-        seconds: float = 0.0,
-        **detail: Any,
-    ) -> None:
-        """Tell the hooks that want this kind."""
-        self.parts.tell(kind, outcome, seconds, **detail)
+    def _tell_end(self, error: BaseException | None, seconds: float) -> None:
+        parts, hooks = self.parts, self.parts.hooks
+        fallen = tuple(_FALLBACKS.intersection(self.outcome))
+        if fallen and self.stale_s is None and Kind.FALLBACK in hooks.wanted:
+            hooks.tell(FallbackAsked(**parts.stamp(), outcome=fallen, error=error))
+        if Kind.CALL in hooks.wanted:
+            hooks.tell(
+                CallEnded(
+                    **parts.stamp(),
+                    outcome=tuple(self.outcome),
+                    seconds=seconds,
+                    attempts=self.started,
+                    error=error,
+                    key=self.key,
+                    injected=self.injected,
+                )
+            )
+
+    # What the pipeline tells
+
+    def tell_retry(self, delay_s: float) -> None:
+        """The attempt of `info` follows."""
+        parts = self.parts
+        if Kind.RETRY in parts.hooks.wanted:
+            attempt = self.info.attempt
+            parts.hooks.tell(RetryMade(**parts.stamp(), attempt=attempt, delay_s=delay_s))
+
+    def tell_retry_refused(self, error: Exception, reason: str) -> None:
+        """None follows the attempt of `info`."""
+        parts = self.parts
+        if Kind.RETRY_REFUSED in parts.hooks.wanted:
+            attempt = self.info.attempt
+            parts.hooks.tell(
+                RetryRefused(**parts.stamp(), attempt=attempt, reason=reason, error=error)
+            )
+
+    def tell_hedge(self, number: int, delay_s: float) -> None:
+        """A further copy is sent."""
+        parts = self.parts
+        if Kind.HEDGE in parts.hooks.wanted:
+            parts.hooks.tell(HedgeSent(**parts.stamp(), number=number, delay_s=delay_s))
 
     def report(self) -> CallReport:
         """What became of it."""

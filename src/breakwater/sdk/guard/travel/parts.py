@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from breakwater.sdk.context import CallContext, narrowed
 from breakwater.sdk.guard.config import CommandConfig
 from breakwater.sdk.guard.counting.statistics import Statistics
-from breakwater.sdk.guard.events import Event, EventType, Kind
+from breakwater.sdk.guard.events import Kind, LimitMoved
 from breakwater.sdk.guard.gate import Gate
 from breakwater.sdk.guard.limiting.bulkhead import Bulkhead
 from breakwater.sdk.guard.roles import CallTap, Faults, Front, Hedges, LastGood, Workers
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from breakwater.sdk.guard.retrying.retry import Retry
 
 
-_INF: Final = float("inf")
 _NOTHING_MADE: Final[dict[str, tuple[object, Any]]] = {}
 """Shared by all commands that have no more than breaker and bulkhead; never written to."""
 
@@ -103,10 +102,12 @@ class Parts:
         self._fallback_places: Bulkhead | None = None
 
     def context_at(self, context: CallContext, stop_s: float) -> CallContext:
-        """What a first attempt is run with that must end at `stop_s` (inf: whenever)."""
-        if self.retries is not None:
-            context = self.retries.context_for(context, 1)
-        return context if stop_s == _INF else narrowed(context, stop_s)
+        """What a first attempt is run with that must end at `stop_s`."""
+        return narrowed(self.context_as_it_is(context, stop_s), stop_s)
+
+    def context_as_it_is(self, context: CallContext, _stop_s: float) -> CallContext:
+        """The same without a limit of time."""
+        return context if self.retries is None else self.retries.context_for(context, 1)
 
     @property
     def has_stand_ins(self) -> bool:
@@ -138,25 +139,9 @@ class Parts:
 
     def limit_changed(self, before: int, after: int) -> None:
         """The adaptive limit moved."""
-        self.tell(Kind.LIMIT, before=before, after=after)
+        if Kind.LIMIT in self.hooks.wanted:
+            self.hooks.tell(LimitMoved(**self.stamp(), before=before, after=after))
 
-    def tell(
-        self,
-        kind: Kind,
-        outcome: tuple[EventType, ...] = (),
-        seconds: float = 0.0,
-        **detail: Any,
-    ) -> None:
-        """Tell the hooks that want this kind."""
-        if kind in self.hooks.wanted:
-            self.hooks.tell(
-                Event(
-                    kind=kind,
-                    command=self.name,
-                    group=self.group,
-                    at_ms=self.now_ms(),
-                    outcome=outcome,
-                    seconds=seconds,
-                    detail=detail,
-                )
-            )
+    def stamp(self) -> dict[str, Any]:
+        """What all events have in common: whose they are, and when."""
+        return {"command": self.name, "group": self.group, "at_ms": self.now_ms()}

@@ -6,7 +6,7 @@ and one for asyncio) performs it and sends the outcome back or throws the error 
     Invoke(...)                run the function once, until `stop_s` at most  -> its result
     Sleep(seconds)             wait                                           -> None
     WaitFor(queued, until_s)   wait until woken, or until then                -> None
-    Recover(fallback, error)   ask a fallback                                 -> its answer
+    Recover(fallback, error)   ask a fallback, or give its items              -> its answer
     Race(...)                  attempts side by side (hedging)                -> a Finish
 
 Order, outermost first: fronts (request cache, single flight), stale answer and fallback chain,
@@ -22,7 +22,7 @@ import msgspec
 
 from breakwater.sdk.context import CallContext, narrowed
 from breakwater.sdk.errors import BadResultError, CallRefusedError, DeadlineExceededError
-from breakwater.sdk.guard.events import EventType, Kind
+from breakwater.sdk.guard.events import EventType
 from breakwater.sdk.guard.gate import CallInfo, Delay, Gate, Queued, Ticket
 from breakwater.sdk.guard.roles import Answer, Fault, Front, Hedges, Lead, Threads
 from breakwater.sdk.guard.travel.code import Fallback
@@ -128,6 +128,34 @@ def travel_once(journey: Journey) -> Road:
     return answer
 
 
+def travel_untouched(journey: Journey) -> Road:
+    """Code that cannot be run again, while its command is not enabled: nobody asks or counts."""
+    yield Invoke(journey.info, journey.info.context, journey.start_s, None, False)
+
+
+def travel_streamed(journey: Journey) -> Road:
+    """A generator's one attempt; where it fails, the items of fallbacks go on in its place.
+
+    The driver gives the items of a fallback at `Recover`, and is back after the last.
+    """
+    try:
+        yield from _streamed(journey)
+    except BaseException as error:
+        journey.close(error if journey.ordered is None else None)
+        raise
+    journey.close(None)
+
+
+def _streamed(journey: Journey) -> Road:
+    try:
+        yield from attempt(journey, journey.info)
+    except Exception as error:
+        if journey.ordered is not None or not journey.may_fall_back(error):
+            raise
+        if (yield from _fallen_back(journey, error)) is _UNANSWERED:
+            raise
+
+
 def _through_fronts(journey: Journey, fronts: tuple[Front, ...]) -> Road:
     """What the fronts know, else the call, whose end they are told."""
     if not fronts:
@@ -181,7 +209,7 @@ def _fallen_back(journey: Journey, error: Exception) -> Road:
         if found is not None:
             journey.note_stale(found.age_s)
             return found.value
-    if not journey.fallbacks:
+    if not journey.going_on(journey.fallbacks):
         return _unanswered(journey, error, EventType.FALLBACK_MISSING)
     places = parts.fallback_places()
     if not places.try_enter():
@@ -195,17 +223,19 @@ def _fallen_back(journey: Journey, error: Exception) -> Road:
 
 
 def _first_answer(journey: Journey, error: Exception) -> Road:
-    for place, fallback in enumerate(journey.fallbacks):
+    waiting = journey.going_on(journey.fallbacks)
+    while True:
+        fallback, *waiting = waiting
         try:
             answer = yield Recover(fallback, error)
         except Exception:
-            if place < len(journey.fallbacks) - 1:
+            waiting = journey.going_on(waiting)
+            if waiting:
                 continue
             journey.note(EventType.FALLBACK_FAILURE)
             raise
         journey.from_fallback = True
         return answer
-    return _UNANSWERED
 
 
 def _unanswered(journey: Journey, error: Exception, why: EventType) -> Any:
@@ -231,15 +261,10 @@ def _tried(journey: Journey) -> Road:
                 left_s = None if journey.stop_s is None else journey.stop_s - now_s
                 delay_s = retries.after(info, error, journey.verdict, now_s=now_s, left_s=left_s)
                 if delay_s is None:
-                    journey.tell(
-                        Kind.RETRY_REFUSED,
-                        attempt=info.attempt,
-                        error=error,
-                        reason=retries.why_not(info),
-                    )
+                    journey.tell_retry_refused(error, retries.why_not(info))
                     raise
             info.attempt += 1
-            journey.tell(Kind.RETRY, attempt=info.attempt, delay_s=delay_s)
+            journey.tell_retry(delay_s)
             if delay_s > 0:
                 journey.verdict = Verdict.NOT_TRIED  # should the caller leave meanwhile
                 yield Sleep(delay_s)
@@ -287,7 +312,7 @@ def _race(journey: Journey, info: CallInfo, hedges: Hedges, delay_s: float) -> R
     def copy(number: int) -> Road:
         own = info
         if number > 1:
-            journey.tell(Kind.HEDGE, copy=number, delay_s=delay_s)
+            journey.tell_hedge(number, delay_s)
             own = msgspec.structs.replace(info, is_hedge=True)
         return (yield from attempt(journey, own, verdicts, number))
 

@@ -40,7 +40,7 @@ def stats_of(command: Whole) -> CommandStats:
     breaker = None
     if parts.breaker is not None:
         breaker = parts.breaker.stats()
-        refused = max(breaker.short_circuited, calls["short_circuited"])
+        refused = max(breaker.short_circuited, calls["short_circuited"] - breaker.ramp_refused)
         breaker = msgspec.structs.replace(breaker, short_circuited=refused)
     places = parts.known_fallback_places
     return CommandStats(

@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from breakwater.sdk.context import CURRENT, narrowed
 from breakwater.sdk.errors import CallRefusedError
-from breakwater.sdk.guard.breaking.states import BreakerState
 from breakwater.sdk.guard.config import CommandConfig
 from breakwater.sdk.guard.counting.statistics import FULL_UP, Statistics
+from breakwater.sdk.guard.events import (
+    BreakerState,
+    BreakerTold,
+    Kind,
+    ProbeExpired,
+    RateExceeded,
+    StaleResult,
+    StateChanged,
+)
 from breakwater.sdk.guard.gate import CallInfo, Gate, Ticket
 from breakwater.sdk.guard.limiting.bulkhead import Bulkhead
 from breakwater.sdk.guard.travel.assembly import adapt, follow_rules, is_bare, is_plain
@@ -22,7 +30,7 @@ from breakwater.sdk.guard.travel.drivers import AsyncDriver, SyncDriver
 from breakwater.sdk.guard.travel.fast import shut_out
 from breakwater.sdk.guard.travel.forms import fast_async, fast_sync
 from breakwater.sdk.guard.travel.journey import CallOptions, Journey
-from breakwater.sdk.guard.travel.lane import INF, Lane
+from breakwater.sdk.guard.travel.lane import INF, OPEN, Lane
 from breakwater.sdk.guard.travel.parts import Parts
 from breakwater.sdk.guard.travel.pipeline import travel
 from breakwater.sdk.guard.travel.plain import apply, apply_async, apply_sync
@@ -30,13 +38,18 @@ from breakwater.sdk.guard.travel.shared import Shared
 from breakwater.sdk.guard.verdict import Verdict
 
 if TYPE_CHECKING:
+    from breakwater.sdk.guard.breaking.breaker import Breaker
     from breakwater.sdk.guard.breaking.reports import BreakerEvent
 
 Forms = tuple[Callable[..., Any] | None, Callable[..., Awaitable[Any]] | None]
+_NOT_SHUT: Final = (OPEN, -INF)
 _NO_FORMS: Final[Forms] = (None, None)
 _NO_BREAKER: Final = object()
 _NO_OPTIONS: Final = CallOptions()
 _current: Final = CURRENT.get
+_TOLD: Final[dict[Kind, type[BreakerTold]]] = {
+    each.kind: each for each in (StateChanged, RateExceeded, StaleResult, ProbeExpired)
+}
 
 
 class Roads:
@@ -154,8 +167,10 @@ class Roads:
         """The refusal of a call that the general road would refuse too, but in more words."""
         lane, bulkhead = self.lane, self.bulkhead
         now_s = self.now_s()
+        if now_s >= lane.shut_until_s and self._may_be_half_open():
+            self.refresh()
         if now_s < lane.shut_until_s:
-            return shut_out(self, now_s)
+            return shut_out(self.name, lane, self.statistics, now_s)
         is_full = bulkhead.limit is not None and not bulkhead.permits
         if not is_full or not self._is_bare or (lane.plain is None and lane.timed is None):
             return None
@@ -276,10 +291,10 @@ class Roads:
         try:
             journey.verdict = parts.code.verdict_of(error)
         except BaseException as raised:  # the user's own rule failed: nothing is known
-            journey.settle(journey.info, self._held(permit), Verdict.CANCELLED, error, start_s)
+            journey.settle(journey.info, self.tickets(permit), Verdict.CANCELLED, error, start_s)
             journey.close(raised)
             raise
-        journey.settle(journey.info, self._held(permit), journey.verdict, error, start_s)
+        journey.settle(journey.info, self.tickets(permit), journey.verdict, error, start_s)
         if isinstance(error, Exception):
             may_fall_back = journey.may_fall_back(error)
             if parts.retries is not None or (may_fall_back and parts.has_stand_ins):
@@ -292,7 +307,7 @@ class Roads:
         journey.close(error)
         return None
 
-    def _held(self, permit: Any) -> list[tuple[Gate, Ticket]]:
+    def tickets(self, permit: Any) -> list[tuple[Gate, Ticket]]:
         """What a call on a fast road has to give back besides its place."""
         breaker = self.parts.breaker
         return [] if breaker is None or permit is _NO_BREAKER else [(breaker, permit)]
@@ -330,7 +345,7 @@ class Roads:
             _, args, kwargs = args
         journey = self.journey(args, kwargs, start_s)
         verdict = Verdict.CANCELLED if was_cut_short else Verdict.TIMEOUT
-        journey.settle(journey.info, self._held(permit), verdict, None, start_s)
+        journey.settle(journey.info, self.tickets(permit), verdict, None, start_s)
         journey.close(None)
 
     def _on_fold(self, found: int, at_s: float, now_s: float) -> float:
@@ -361,6 +376,8 @@ class Roads:
             self._forms = _NO_FORMS
         lane.timeout_s = min(limits, default=INF)
         lane.context_at = narrowed if parts.retries is None else parts.context_at
+        if lane.timeout_s == INF:  # a deadline alone interrupts nothing, and is in the context
+            lane.context_at = parts.context_as_it_is
         self.refresh()
 
     def refresh(self) -> None:
@@ -368,32 +385,42 @@ class Roads:
         lane = self.lane
         seen = self._shape()
         while True:
-            permit, slow_s, is_fast, is_timed = seen
+            permit, slow_s, is_fast, is_timed, shut = seen
             usable = permit if is_fast else None
             lane.slow_s = slow_s
             lane.plain = None if is_timed else usable
             lane.timed = usable if is_timed else None
-            lane.shut_until_s = self._shut_until_s() if permit is None else -INF
+            lane.shut_for, lane.shut_until_s = shut
             before, seen = seen, self._shape()
             if seen == before:
                 return
 
-    def _shape(self) -> tuple[Any, float, bool, bool]:
-        """All that the lane shows: the closed permit, `slow_s`, whether fast, whether timed."""
+    def _shape(self) -> tuple[Any, float, bool, bool, tuple[str, float]]:
+        """All that the lane shows: the closed permit, `slow_s`, whether fast and timed; `_shut`."""
         breaker = self.parts.breaker
         is_fast = self._is_fast and not self.bulkhead.owed
         if breaker is None:
-            return _NO_BREAKER, INF, is_fast, self.is_timed
-        return breaker.closed_permit, breaker.slow_s, is_fast, self.is_timed
+            return _NO_BREAKER, INF, is_fast, self.is_timed, _NOT_SHUT
+        permit = breaker.closed_permit
+        shut = self._shut(breaker) if permit is None and self._is_bare else _NOT_SHUT
+        return permit, breaker.slow_s, is_fast, self.is_timed, shut
 
-    def _shut_until_s(self) -> float:
-        """Until when the breaker refuses for certain, and nothing else has a say."""
+    @staticmethod
+    def _shut(breaker: "Breaker") -> tuple[str, float]:
+        """Why and until when the breaker refuses for certain, if nothing else has a say."""
+        if breaker.config.enforcing_percent < 100.0:
+            return _NOT_SHUT
+        state = breaker.state
+        if state is BreakerState.OPEN:
+            return OPEN, breaker.reopens_s
+        if state is BreakerState.HALF_OPEN:
+            return "breaker_half_open", breaker.full_until_s
+        return ("breaker_forced_open", INF) if state is BreakerState.FORCED_OPEN else _NOT_SHUT
+
+    def _may_be_half_open(self) -> bool:
+        """Whether all probes may have gone out since the lane was looked after."""
         breaker = self.parts.breaker
-        if breaker is None or not self._is_bare or breaker.config.enforcing_percent < 100.0:
-            return -INF
-        if breaker.state is BreakerState.FORCED_OPEN:
-            return INF
-        return breaker.reopens_s if breaker.state is BreakerState.OPEN else -INF
+        return breaker is not None and breaker.state is BreakerState.HALF_OPEN
 
     def _on_breaker(self, event: "BreakerEvent") -> None:
         self.refresh()
@@ -407,8 +434,14 @@ class Roads:
         while self._news:
             news, self._news = self._news, ()
             for event in news:
-                self.parts.tell(
-                    event.kind,
+                self._tell_of(event)
+
+    def _tell_of(self, event: "BreakerEvent") -> None:
+        hooks = self.parts.hooks
+        if event.kind in hooks.wanted:
+            hooks.tell(
+                _TOLD[event.kind](
+                    **self.parts.stamp(),
                     old=event.old,
                     state=event.state,
                     reason=event.reason,
@@ -417,3 +450,4 @@ class Roads:
                     slow_percent=event.slow_percent,
                     open_s=event.open_s,
                 )
+            )

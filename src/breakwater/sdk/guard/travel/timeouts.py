@@ -12,6 +12,7 @@ out, and no cancellation is swallowed or left behind (`Task.uncancel`).
 import asyncio
 import threading
 import time
+from asyncio import current_task, get_running_loop
 from heapq import heapify, heappop, heappush, heapreplace
 from types import TracebackType
 from typing import Any, Final, Self
@@ -68,8 +69,22 @@ class Timers:
             now_s = self._now_s()
         return self.start_at(task, now_s + seconds)
 
-    def start_at(self, task: "asyncio.Task[Any]", stop_s: float) -> Limit:
+    def start_at(self, task: "asyncio.Task[Any] | None", stop_s: float) -> Limit:
         """Cancel the task at `stop_s` of the loop's clock, unless the limit is ended before."""
+        assert task is not None, "an await outside any task"
+        limit = self.start_here(stop_s, task)
+        assert limit is not None, "a task is given"
+        return limit
+
+    def start_here(self, stop_s: float, task: "asyncio.Task[Any] | None" = None) -> Limit | None:
+        """As `start_at`, by default for the task that runs now; None if that is of another loop."""
+        loop = self.loop
+        if task is None:
+            if get_running_loop() is not loop:
+                return None
+            task = current_task(loop)
+            if task is None:
+                return None
         self._number = number = self._number + 1
         limit: Limit = [stop_s, number, task, task.cancelling(), False]
         heap = self._heap

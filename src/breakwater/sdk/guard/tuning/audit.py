@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from breakwater.sdk.guard.tuning.layers import RefusedSetting, Scope, Source
+    from breakwater.sdk.guard.events import Scope, Source
+    from breakwater.sdk.guard.tuning.layers import RefusedSetting
 
 MAX_CHANGES: Final = 200
 MAX_REFUSALS: Final = 100

@@ -4,22 +4,34 @@ A key is the path of a field of `CommandConfig`. A part that may be left out is 
 name: `retry` set to None leaves it out, set to `{}` puts it in with what the code says of it, else
 with its defaults. A key of a part that is left out waits until it is put in. `profile` names the
 defaults to start from, in place of what the code says.
+
+Servers have keys too: those of `SheddingConfig` after `shedding.`, so that one source may speak of
+both; commands pass over them, and servers over all others.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from types import UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
 from breakwater.sdk.errors import SettingsError
-from breakwater.sdk.guard.config import PROFILES, CommandConfig
+from breakwater.sdk.guard.config import CommandConfig, SheddingConfig
+from breakwater.sdk.guard.tuning.profiles import PROFILES
 
 Value = bool | int | float | str | dict[str, float] | None
 """What a key may be set to."""
 
+Config = CommandConfig | SheddingConfig
+C = TypeVar("C", CommandConfig, SheddingConfig)
+
 PROFILE: Final = "profile"
+SHEDDING: Final = "shedding"
+_OF_SERVERS: Final = f"{SHEDDING}."
+_SHOWN: Final = 200
+_ALIKE: Final = 0.6
+_REMEMBERED: Final = 500
 NONE: Final = "none"
 """How None is written where there is no such word, in TOML and in the environment."""
 
@@ -47,7 +59,14 @@ _children: Final[dict[type[msgspec.Struct], Children]] = {}
 def setting_keys() -> dict[str, Key]:
     """All keys by path, parts before what is in them."""
     profile = Key(path=PROFILE, type=Literal[*PROFILES], allowed=" or ".join(PROFILES))
-    return {PROFILE: profile, **{key.path: key for key in _keys_of(CommandConfig, "")}}
+    servers = Key(path=SHEDDING, part=SheddingConfig, allowed="{}", default="in")
+    keys = (*_keys_of(CommandConfig, ""), servers, *_keys_of(SheddingConfig, _OF_SERVERS))
+    return {PROFILE: profile, **{key.path: key for key in keys}}
+
+
+def concerns(path: str, kind: type[Config]) -> bool:
+    """Whether a key is one of commands, or of servers."""
+    return path.startswith(_OF_SERVERS) == (kind is SheddingConfig)
 
 
 def children(record: type[msgspec.Struct]) -> Children:
@@ -100,7 +119,6 @@ def _allowed(kind: Any) -> str:
     return _WORDS.get(kind, "numbers by name")
 
 
-_SHOWN: Final = 200
 _WORDS: Final = {
     bool: "true or false",
     int: "a whole number",
@@ -114,16 +132,31 @@ def find_key(path: str) -> Key:
     found = setting_keys().get(path)
     if found is not None:
         return found
-    path = _short(path)
-    from difflib import get_close_matches  # noqa: PLC0415 - only for a mistake
-
-    near = get_close_matches(path, setting_keys(), n=3, cutoff=0.6)
+    near = _nearest(path) if len(path) <= _SHOWN else ()
+    path = shortened(path)
     if near:
         raise SettingsError(f"there is no key {path!r}; the nearest: {', '.join(near)}")
     parent = path.rpartition(".")[0]
     inside = [name for name in setting_keys() if name.rpartition(".")[0] == parent]
     known = inside or [name for name in setting_keys() if "." not in name]
     raise SettingsError(f"there is no key {path!r}; known: {', '.join(known)}")
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _nearest(path: str) -> tuple[str, ...]:
+    """Keys much like it. What is longer than any key, or made of other letters, costs little."""
+    from difflib import SequenceMatcher  # noqa: PLC0415 - only for a mistake
+
+    matcher = SequenceMatcher(autojunk=False)
+    matcher.set_seq2(path)
+    found: list[tuple[float, str]] = []
+    for key in setting_keys():
+        matcher.set_seq1(key)
+        if matcher.real_quick_ratio() >= _ALIKE and matcher.quick_ratio() >= _ALIKE:
+            ratio = matcher.ratio()
+            if ratio >= _ALIKE:
+                found.append((ratio, key))
+    return tuple(key for _, key in sorted(found, reverse=True)[:3])
 
 
 def checked_setting(path: str, value: object) -> Value:
@@ -135,15 +168,37 @@ def checked_setting(path: str, value: object) -> Value:
     taken = _taken(key, value)
     if path == PROFILE or key.part is not None:
         return taken
-    parts_in: dict[str, Value] = {name: {} for name, part in children(CommandConfig) if part}
     try:
-        laid(CommandConfig(), {**parts_in, path: taken})
+        _try_alone(path, taken)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from None
     return taken
 
 
-def _short(text: str) -> str:
+def _try_alone(path: str, value: Value) -> None:
+    """Refuse a value out of range, whatever the keys beside it are set to."""
+    if concerns(path, SheddingConfig):
+        laid(SheddingConfig(), dict.fromkeys(_beside(path), value))
+        return
+    parts_in: dict[str, Value] = {name: {} for name, part in children(CommandConfig) if part}
+    laid(CommandConfig(), {**parts_in, path: value})
+
+
+def _beside(path: str) -> tuple[str, ...]:
+    """The key, and those that it must stand in an order with; it is not refused for theirs."""
+    return next((keys for keys in _ORDERED if path in keys), (path,))
+
+
+_ORDERED: Final = tuple(
+    tuple(f"{_OF_SERVERS}{name}" for name in names)
+    for names in (
+        ("sheddable", "sheddable_plus", "critical", "critical_plus"),
+        ("target_s", "interval_s"),
+    )
+)
+
+
+def shortened(text: str) -> str:
     """A text from outside as it may stand in a message and a log."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
@@ -164,7 +219,7 @@ def _taken(key: Key, value: object) -> Value:
 
 def _unusable(key: Key, value: object) -> SettingsError:
     shown = NONE if value is None else repr(value)
-    return SettingsError(f"{key.path} is {_short(shown)}, must be {key.allowed}")
+    return SettingsError(f"{key.path} is {shortened(shown)}, must be {key.allowed}")
 
 
 def setting_of_text(path: str, text: str) -> Value:
@@ -175,7 +230,9 @@ def setting_of_text(path: str, text: str) -> Value:
         try:
             value = msgspec.json.decode(text)
         except msgspec.DecodeError as error:
-            raise SettingsError(f"{path} is {_short(text)!r}, which is no JSON: {error}") from None
+            raise SettingsError(
+                f"{path} is {shortened(text)!r}, which is no JSON: {error}"
+            ) from None
     elif key.part is None and text != NONE:
         try:
             value = msgspec.convert(text, key.type, strict=False)
@@ -195,16 +252,24 @@ def flattened(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[st
             yield path, value
 
 
-def laid(config: CommandConfig, values: Mapping[str, Value]) -> CommandConfig:
+def laid(config: C, values: Mapping[str, Value]) -> C:
     """The configuration with these keys set, all at once. Raises SettingsError if they clash."""
-    profile = values.get(PROFILE)
-    if isinstance(profile, str):
-        config = PROFILES[profile]()
-    made: CommandConfig = _laid(config, "", values)
+    if isinstance(config, SheddingConfig):
+        servers: C = _laid(config, _OF_SERVERS, values, {})
+        return servers
+    name = values.get(PROFILE)
+    if not isinstance(name, str):
+        commands: C = _laid(config, "", values, {})
+        return commands
+    profile = PROFILES[name]
+    made: C = _laid(profile.config(), "", values, profile.parts)
     return made
 
 
-def _laid(record: Any, prefix: str, values: Mapping[str, Value]) -> Any:
+def _laid(
+    record: Any, prefix: str, values: Mapping[str, Value], parts: Mapping[str, msgspec.Struct]
+) -> Any:
+    """parts: what a part begins with that is put in, where that is not its type's own."""
     changes: dict[str, Any] = {}
     for name, part in children(type(record)):
         path = f"{prefix}{name}"
@@ -214,17 +279,21 @@ def _laid(record: Any, prefix: str, values: Mapping[str, Value]) -> Any:
             continue
         before = inner = getattr(record, name)
         if path in values:
-            inner = None if values[path] is None else part() if before is None else before
+            if values[path] is None:
+                inner = None
+            elif before is None:
+                inner = parts.get(path) or part()
         if inner is not None:
-            inner = _laid(inner, f"{path}.", values)
+            inner = _laid(inner, f"{path}.", values, parts)
         if inner is not before:
             changes[name] = inner
     return msgspec.structs.replace(record, **changes) if changes else record
 
 
-def differences(before: CommandConfig, after: CommandConfig) -> list[tuple[str, Any, Any]]:
+def differences(before: C, after: C) -> list[tuple[str, Any, Any]]:
     """Keys whose values differ, with both; a part put in or left out is one difference."""
-    return list(_differences(before, after, ""))
+    prefix = _OF_SERVERS if isinstance(before, SheddingConfig) else ""
+    return list(_differences(before, after, prefix))
 
 
 def _differences(before: Any, after: Any, prefix: str) -> Iterator[tuple[str, Any, Any]]:

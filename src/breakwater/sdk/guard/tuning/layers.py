@@ -6,27 +6,31 @@ over what a file says for one. Everything here is pure.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Generic
 
 import msgspec
 
 from breakwater.sdk.errors import SettingsError
-from breakwater.sdk.guard.config import CommandConfig
+from breakwater.sdk.guard.events import Scope, Source
 from breakwater.sdk.guard.tuning.keys import (
+    C,
     Value,
     checked_setting,
+    concerns,
     flattened,
     laid,
+    setting_keys,
     setting_of_text,
+    shortened,
 )
 
-Source = Literal["code", "file", "environment", "platform"]
 SOURCES: Final[tuple[Source, ...]] = ("file", "environment", "platform")
 """The sources above the code; a later one wins."""
 
-Scope = Literal["default", "group", "command"]
 MAX_SETTINGS: Final = 5_000
 """Settings taken from one source; further ones are refused."""
+MAX_HINTS: Final = 20
+"""Unknown keys of one source that are told what they may have meant; to find that takes a while."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -120,6 +124,8 @@ def read_layer(
         try:
             if number >= MAX_SETTINGS:
                 raise SettingsError(f"one source may give {MAX_SETTINGS} settings")  # noqa: TRY301 - as any other
+            if len(refused) >= MAX_HINTS and place.key not in setting_keys():
+                raise SettingsError(f"there is no key {shortened(place.key)!r}")  # noqa: TRY301 - as any other
             read = setting_of_text if is_text else checked_setting
             settings[place] = read(place.key, value)  # type: ignore[arg-type] # text where told so
         except SettingsError as error:
@@ -148,10 +154,10 @@ def entries_of(document: Mapping[str, Any]) -> dict[Place, object]:
     return found
 
 
-class Laid(msgspec.Struct, frozen=True, kw_only=True):
+class Laid(msgspec.Struct, Generic[C], frozen=True, kw_only=True):
     """The configuration in force, and where each key set over the code's comes from."""
 
-    config: CommandConfig
+    config: C
     origins: dict[str, tuple[Source, Scope]]
     refused: tuple[RefusedSetting, ...] = ()
 
@@ -162,8 +168,8 @@ class _Candidate(msgspec.Struct, frozen=True):
     value: Value
 
 
-def lay(layers: Sequence[Layer], config: CommandConfig, *, command: str, group: str) -> Laid:
-    """Lay what the layers (later ones win) say of a command over its configuration.
+def lay(layers: Sequence[Layer], config: C, *, command: str, group: str) -> Laid[C]:
+    """Lay what the layers (later ones win) say of a command, or a server, over its configuration.
 
     Settings that clash with one another are refused, as few as possible; in place of one that is
     refused stands what the next lower scope or source says.
@@ -171,6 +177,8 @@ def lay(layers: Sequence[Layer], config: CommandConfig, *, command: str, group: 
     candidates: dict[str, list[_Candidate]] = {}
     for layer in reversed(layers):
         for place, value in layer.candidates(command, group):
+            if not concerns(place.key, type(config)):
+                continue
             found = _Candidate(layer.source, place, value)
             candidates.setdefault(place.key, []).append(found)
     if not candidates:
@@ -186,12 +194,12 @@ def lay(layers: Sequence[Layer], config: CommandConfig, *, command: str, group: 
     return Laid(config=made, origins=origins, refused=tuple(refused))
 
 
-def _laid(config: CommandConfig, chosen: Mapping[str, _Candidate]) -> CommandConfig:
+def _laid(config: C, chosen: Mapping[str, _Candidate]) -> C:
     return laid(config, {key: one.value for key, one in chosen.items()})
 
 
 def _without_clashes(
-    config: CommandConfig, candidates: Mapping[str, list[_Candidate]]
+    config: C, candidates: Mapping[str, list[_Candidate]]
 ) -> tuple[dict[str, _Candidate], list[RefusedSetting]]:
     """Settings are taken in as long as they fit those there are; then one moves down, and so on."""
     waiting = {key: list(ranked) for key, ranked in sorted(candidates.items())}

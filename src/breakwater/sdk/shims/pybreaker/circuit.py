@@ -13,7 +13,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Final, ParamSpec, TypeVar, cast, overload
 
 from breakwater.sdk.guard.breaking.probes import Permit
-from breakwater.sdk.guard.breaking.states import BreakerState
+from breakwater.sdk.guard.events import BreakerState
 from breakwater.sdk.guard.guards import Guards, default_guards
 from breakwater.sdk.guard.verdict import Verdict
 from breakwater.sdk.shims.pybreaker.states import (

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Final
 
-from breakwater.sdk.guard.breaking.states import BreakerState
+from breakwater.sdk.guard.events import BreakerState
 
 STATE_OPEN: Final = "open"
 STATE_CLOSED: Final = "closed"

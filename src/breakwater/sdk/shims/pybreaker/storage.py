@@ -13,10 +13,10 @@ from weakref import WeakSet
 from breakwater.sdk.errors import SettingsError
 from breakwater.sdk.guard.breaking.breaker import Breaker
 from breakwater.sdk.guard.breaking.reports import BreakerEvent
-from breakwater.sdk.guard.breaking.states import BreakerState
 from breakwater.sdk.guard.config import BreakerConfig
-from breakwater.sdk.guard.events import Event, Kind
+from breakwater.sdk.guard.events import BreakerState, CallRefused, Kind, StateChanged
 from breakwater.sdk.guard.guards import Guards
+from breakwater.sdk.guard.hooks import Hooks
 from breakwater.sdk.guard.verdict import Verdict
 from breakwater.sdk.shims.pybreaker.states import WORD_OF, state_of
 
@@ -172,7 +172,10 @@ class CircuitMemoryStorage(CircuitBreakerStorage):
                 return
             old, self._bridge = bridge, None
         self._changed(old, event.state)
-        self._tell(Kind.STATE, old=old, state=event.state, reason=event.reason)
+        stamp = self._stamp(Kind.STATE)
+        if stamp is not None:
+            now = StateChanged(**stamp, old=old, state=event.state, reason=event.reason)
+            self._hooks().tell(now)
 
     def _changed(self, old: BreakerState, new: BreakerState) -> None:
         self.success_counter = 0
@@ -186,17 +189,22 @@ class CircuitMemoryStorage(CircuitBreakerStorage):
 
     def refused(self, reason: str) -> None:
         """A call was refused."""
-        self._tell(Kind.REFUSED, reason=reason)
+        stamp = self._stamp(Kind.REFUSED)
+        if stamp is not None:
+            self._hooks().tell(CallRefused(**stamp, reason=reason))
 
-    def _tell(self, kind: Kind, **detail: Any) -> None:
-        """Tell the hooks of the registry, if any wants this kind."""
+    def _hooks(self) -> Hooks:
+        assert self._guards is not None, "joined before"
+        return self._guards.hooks
+
+    def _stamp(self, kind: Kind) -> dict[str, Any] | None:
+        """What all events say, None if no hook of the registry wants this kind."""
         guards = self._guards
         if guards is None or kind not in guards.hooks.wanted:
-            return
+            return None
         names = sorted(circuit.name or "" for circuit in self._circuits)
         name = names[0] if names else ""
-        at_ms = guards.shared.clock.now_ms()
-        guards.hooks.tell(Event(kind=kind, command=name, group=name, at_ms=at_ms, detail=detail))
+        return {"command": name, "group": name, "at_ms": guards.shared.clock.now_ms()}
 
 
 class CircuitRedisStorage(CircuitBreakerStorage):

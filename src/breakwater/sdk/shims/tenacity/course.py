@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 from breakwater.sdk.context import CallContext, attempted, current
-from breakwater.sdk.guard.events import Event, Kind
+from breakwater.sdk.guard.events import Event, Kind, RetryMade, RetryRefused
 from breakwater.sdk.guard.guards import Guards
 from breakwater.sdk.guard.retrying.budget import Token
 from breakwater.sdk.shims.tenacity.allowance import Allowance
@@ -167,17 +167,24 @@ class Call:
         state.next_action = RetryAction(state.upcoming_sleep)
         state.idle_for += state.upcoming_sleep
         self._figures.show(state, idle_for=state.idle_for, attempt_number=state.attempt_number + 1)
-        self.tell(Kind.RETRY, attempt=state.attempt_number + 1, delay_s=state.upcoming_sleep)
+        number, delay_s = state.attempt_number + 1, state.upcoming_sleep
+        self._tell(Kind.RETRY, lambda stamp: RetryMade(**stamp, attempt=number, delay_s=delay_s))
 
-    def tell(self, kind: Kind, **detail: Any) -> None:
+    def tell_refused(self, reason: str, error: BaseException | None) -> None:
+        """The guard is against another attempt."""
+        number = self.state.attempt_number
+        self._tell(
+            Kind.RETRY_REFUSED,
+            lambda stamp: RetryRefused(**stamp, attempt=number, reason=reason, error=error),
+        )
+
+    def _tell(self, kind: Kind, made: Callable[[dict[str, Any]], Event]) -> None:
         """Tell the registry's hooks, if any wants this kind."""
         shared = self._retrying.guards.shared
-        if kind not in shared.hooks.wanted:
-            return
-        name = self.state.get_fn_name()
-        shared.hooks.tell(
-            Event(kind=kind, command=name, group=name, at_ms=shared.clock.now_ms(), detail=detail)
-        )
+        if kind in shared.hooks.wanted:
+            name = self.state.get_fn_name()
+            stamp = {"command": name, "group": name, "at_ms": shared.clock.now_ms()}
+            shared.hooks.tell(made(stamp))
 
 
 def course_of(call: Call, retrying: Settings) -> Course:
@@ -216,7 +223,7 @@ def _is_refused(call: Call, outcome: Future) -> bool:
     reason = call.refusal(outcome)
     if reason:
         error = outcome.exception()
-        call.tell(Kind.RETRY_REFUSED, attempt=call.state.attempt_number, reason=reason, error=error)
+        call.tell_refused(reason, error)
     return bool(reason)
 
 
