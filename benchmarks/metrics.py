@@ -3,7 +3,8 @@
 200,000 series (1000 nodes x 200 metrics, 8 tags) x 180 one-minute points are sent to each over
 remote write; then the same questions are asked over HTTP and the answers compared. Servers run on
 the first core while they take data and on all for queries; the client runs on the last. A peer
-that is not installed is left out. `--json FILE` writes the figures too.
+that is not installed is left out. A few figures of the machine itself come first, beside the same
+where the targets were written. `--json FILE` writes the figures too.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from benchmarks.fleet_data import (
     Values,
     batches,
 )
+from benchmarks.machine import MachineFigure, machine_figures
 from benchmarks.peers import (
     ALL_CORES,
     LAST_CORE,
@@ -115,6 +117,8 @@ def main() -> None:
     parser.add_argument("--engines", default=",".join(engine.name for engine in _ENGINES))
     options = parser.parse_args()
     os.sched_setaffinity(0, LAST_CORE)
+    machine = machine_figures()
+    _print_machine(machine)
     kinds: list[Kind] = ["realistic", "random"] if options.values == "both" else [options.values]
     chosen = [engine for engine in _ENGINES if engine.name in options.engines.split(",")]
     for engine in chosen:
@@ -127,7 +131,9 @@ def main() -> None:
             found[kind] = _compared([_measured(each, Path(folder), kind) for each in engines])
             _print_table(kind, found[kind])
     if options.json:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+        about = {each.name: each._asdict() for each in machine}
+        encoded = msgspec.json.encode({"machine": about, **found})
+        options.json.write_bytes(msgspec.json.format(encoded, indent=1))
 
 
 def _measured(engine: type[Engine], folder: Path, kind: Kind) -> Figures:
@@ -142,6 +148,7 @@ def _measured(engine: type[Engine], folder: Path, kind: Kind) -> Figures:
         figures["memory, loaded"] = server.memory_bytes
         figures["disk"] = server.disk_bytes
         server.bind(ALL_CORES)
+        figures["empty answer, ms"] = _empty_answer_ms(server)
         figures["answers"] = {each.name: _asked(server, each, start_ms) for each in QUESTIONS}
         figures["memory, after queries"] = server.memory_bytes
         if isinstance(server, Breakwater) and kind == "realistic":
@@ -218,6 +225,13 @@ def _asked(server: Engine, question: Question, start_ms: int) -> Figures:
     }
 
 
+def _empty_answer_ms(server: Engine) -> float:
+    """What HTTP alone takes, from a request to the last byte of a small answer."""
+    connection = Connection(server.port)
+    took = [connection.turned_away_s() for _ in range(_MOST_RUNS)]
+    return 1000 * float(np.median(took))
+
+
 def _compared(measured: list[Figures]) -> dict[str, Figures]:
     """Check that every engine gave the same lines as the first, then drop the lines."""
     for figures in measured:
@@ -256,6 +270,14 @@ class _Table:
         print(f"{title:45s}{shown}{ratio:>10s}")
 
 
+def _print_machine(found: list[MachineFigure]) -> None:
+    print(f"{'this machine':45s}{'here':>14s}{'listed':>14s}{'slower by':>10s}")
+    for each in found:
+        listed = "-" if each.listed is None else f"{each.listed:,.4g}"
+        slower = "" if each.slower is None else f"{each.slower:.2f}x"
+        print(f"{each.name:45s}{each.value:>14,.4g}{listed:>14s}{slower:>10s}", flush=True)
+
+
 def _print_table(kind: Kind, found: dict[str, Figures]) -> None:
     table = _Table(f"{kind} values", found)
     all_of = list(found.values())
@@ -266,6 +288,7 @@ def _print_table(kind: Kind, found: dict[str, Figures]) -> None:
         table.row(f"{title}, MB", [each[title] / 1e6 for each in all_of])
     table.row("memory a series, B", [each["memory, loaded"] / SERIES for each in all_of])
     table.row("disk a sample, B", [each["disk"] / (SERIES * MINUTES) for each in all_of])
+    table.row("an empty answer over HTTP, ms", [each["empty answer, ms"] for each in all_of])
     for question in QUESTIONS:
         asked = [each["answers"][question.name] for each in all_of]
         table.row(f"{question.name}, ms", [each["median_ms"] for each in asked])

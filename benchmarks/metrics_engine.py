@@ -62,6 +62,14 @@ class _NullSink:
         """The next handles."""
         return _Handles(np.array([self.resolve(each) for each in tags], dtype=np.int64), None)
 
+    def resolve_table(
+        self,
+        pairs: Sequence[tuple[str, str]],  # noqa: ARG002 - the port's signature
+        lines: NDArray[np.int32],
+    ) -> Resolved:
+        """The next handles."""
+        return self.resolve_all([{}] * len(lines))
+
     def record(
         self,
         handles: NDArray[np.int64],

@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from benchmarks.fleet_data import MINUTES, STEP_MS
 
 _PATIENCE_S: Final = 120.0
+_LITTLE_LOG_BYTES: Final = 2 << 20
+_MEMORY_LOOKED_AT_S: Final = 11.0
+"""The platform looks once in ten seconds whether it can give memory back."""
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 FIRST_CORE: Final = {0}
 ALL_CORES: Final = set(range(os.cpu_count() or 1))
@@ -64,6 +67,13 @@ class Connection:
         text = answer.read()
         if answer.status not in (200, 202, 204):
             raise RuntimeError(f"{path}: {answer.status} {text[:300]!r}")
+
+    def turned_away_s(self) -> float:
+        """Seconds until a request for nothing that exists is answered: what HTTP alone takes."""
+        began_s = time.perf_counter()
+        self._http.request("GET", "/nothing-is-here")
+        self._http.getresponse().read()
+        return time.perf_counter() - began_s
 
     def get(self, path: str, **parameters: str) -> tuple[bytes, float]:
         """The answer to a query and the seconds until all of it was there."""
@@ -210,8 +220,20 @@ class Breakwater(Engine):
         return [self.program, "-m", module, str(self.late_ms), ready, *assignments]
 
     def settle(self) -> None:
-        """Give it time for two snapshots; the log before them goes."""
-        time.sleep(30)
+        """Wait until two snapshots hold all of the load, and memory does not fall any more."""
+        connection, due_s = Connection(self.port), time.monotonic() + _PATIENCE_S
+        least, since_s = self.memory_bytes, time.monotonic()
+        while True:
+            stats = json.loads(connection.get("/api/v1/stats")[0])["metrics"]["durability"]
+            kept_bytes = stats["kept_log_bytes"] + stats["log"]["waiting_bytes"]
+            now_s, memory = time.monotonic(), self.memory_bytes
+            if kept_bytes > _LITTLE_LOG_BYTES or memory < 0.99 * least:
+                least, since_s = memory, now_s
+            if now_s > since_s + _MEMORY_LOOKED_AT_S:
+                return
+            if now_s > due_s:
+                raise RuntimeError(f"{kept_bytes} bytes of log are still there: {stats}")
+            time.sleep(0.5)
 
     def fetch(
         self, connection: Connection, question: Question, start_ms: int

@@ -52,6 +52,12 @@ class MemorySink:
                 error = full
         return Found(np.array(handles, dtype=np.int64), error)
 
+    def resolve_table(self, pairs: Sequence[tuple[str, str]], lines: NDArray[np.int32]) -> Found:
+        """The same, for a table of places in `pairs`."""
+        return self.resolve_all(
+            [dict(pairs[place] for place in line if place >= 0) for line in lines.tolist()]
+        )
+
     def retire_all(self) -> None:
         """Make every handle that was given out stale."""
         self._handles.clear()

@@ -83,7 +83,11 @@ for _ in range(int(sys.argv[2])):
             assert 0 <= spans[:count].min() <= spans[:count].max() <= len(data)
             hashing.hash_spans(data, spans[:count], seed, _keys(), hashes[:count])
             labels = np.full((50 * len(data), 2), 0)
-            protobuf.split_labels(data, spans[:count], labels, np.full(count, 0))
+            is_json = found is json_text.scan_publish
+            split = json_text.split_tags if is_json else protobuf.split_labels
+            split(data, spans[:count], labels, np.full(count, 0), 64)
+            spans[:count, 1] -= spans[:count, 1] > spans[:count, 0]
+            split(data, spans[:count], labels, np.full(count, 0), 64)
 print(read)
 """
 

@@ -190,3 +190,61 @@ def test_columns_point_into_the_text() -> None:
     assert [columns.spelling(n) for n in range(2)] == [b'{"name": "a"}', b'{"name": "b"}']
     assert columns.stamps.tolist() == [5, -6]
     assert np.isnan(columns.values).tolist() == [False, True]
+
+
+PAIRS = st.lists(
+    st.tuples(
+        st.sampled_from(["name", "k", "key", "zone.long"]), st.sampled_from(["v", "vw", "x"])
+    ),
+    max_size=6,
+)
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(["set", "drop", "add", "space", "same"]), st.integers(0, 5)),
+    max_size=2,
+)
+
+
+@st.composite
+def metrics_alike(draw: st.DrawFn) -> str:
+    """Metrics of which each has most of the tags of the one before, at most some bytes apart."""
+    pairs = [f'"{key}":"{value}"' for key, value in draw(PAIRS)]
+    metrics = []
+    for _ in range(draw(st.integers(1, 6))):
+        for what, place in draw(CHANGES):
+            if what == "add":
+                pairs.insert(place, f'"n{place}":"{draw(PLAIN)}"')
+            elif place < len(pairs) and what == "drop":
+                del pairs[place]
+            elif place < len(pairs) and what == "set":
+                pairs[place] = f'{pairs[place][:-1]}{draw(st.sampled_from(["y", "é", "{", ","]))}"'
+            elif place < len(pairs) and what == "space":
+                pairs[place] += " "
+        metrics.append(f'{{"tags":{{{",".join(pairs)}}},"timestamp":{T0},"value":1}}')
+    return f'{{"metrics":[{",".join(metrics)}]}}'
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None)
+@given(metrics_alike(), st.data())
+def test_what_metrics_have_in_common_is_read_alike(text: str, data: st.DataObject) -> None:
+    """Tags that are those of the metric before, in part or whole, broken or not."""
+    body = bytearray(text.encode())
+    if data.draw(st.booleans()):
+        place = data.draw(st.integers(0, len(body) - 1))
+        body[place] = data.draw(st.sampled_from(list(b'"{}[]:, aN\\')))
+    try:
+        expected = in_general(bytes(body))
+    except InputError:
+        assert scanned(bytes(body)) is None
+        return
+    found = scanned(bytes(body))
+    if found is not None:
+        assert (found.common, spelled(found)) == (expected.common, spelled(expected))
+
+
+@pytest.mark.parametrize("count", [255, 256, 257])
+def test_very_many_tags_are_left_to_the_general_decoder(count: int) -> None:
+    """The compiled loops keep the places of so many tags and no more."""
+    tags = {f"k{n}": "v" for n in range(count)}
+    body = payload(*(metric(float(n), T0, **tags) for n in range(3)))
+    assert check_agreement(body) == (count <= 256)

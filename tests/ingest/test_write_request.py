@@ -18,6 +18,7 @@ from tests.ingest.remote_write_encoding import (
 )
 
 from breakwater.ingest import InputError, PayloadTooLargeError, TooManySamplesError
+from breakwater.ingest.columns import columns_over
 from breakwater.ingest.write_request import (
     label_of,
     labels_of,
@@ -196,11 +197,13 @@ def test_a_value_is_taken_bit_by_bit() -> None:
 )
 def test_labels_are_split_at_once_as_one_by_one(raws: list[bytes]) -> None:
     """The compiled loop finds the labels of each series, none for one that is broken."""
-    found = split_labels(raws)
-    spans = found.spans.tolist()
-    for raw, begin, end in zip(raws, found.begins.tolist(), found.ends.tolist(), strict=True):
+    columns = columns_over(raws, np.zeros(len(raws), dtype=np.int64), np.zeros(len(raws)))
+    found = split_labels(columns.text, columns.spans)
+    spans = found.pairs.tolist()
+    text = columns.text.tobytes()
+    for raw, (begin, end) in zip(raws, found.series.tolist(), strict=True):
         try:
             expected = labels_of(raw)
         except InputError:
             expected = []
-        assert [found.text[a:b] for a, b in spans[begin:end]] == expected
+        assert [text[a:b] for a, b in spans[begin:end]] == expected

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from breakwater.metrics.language.program import parse
+from breakwater.metrics.language.variables import Template
 from breakwater.metrics.text.legends import Legend, short_legends
 from breakwater.metrics.text.units import binary_text, decimal_text, duration_text
 
@@ -128,3 +129,21 @@ B = "name,b,:eq"
 def test_short_legends_tell_lines_apart(program: str, legends: list[str | None]) -> None:
     """By as little as does; a legend of one's own stands."""
     assert [each.get("legend") for each in short_legends(parse(program))] == legends
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("no variable", "no variable"),
+        ("$nf.app", "web"),
+        ("$(nf.app)", "web"),
+        ("on $(nf.node), $unknown $(nf.app)s", "on i-1, unknown webs"),
+        ("$ $() $nf.app$(nf.node)", "$ $() webi-1"),
+    ],
+)
+def test_a_template_is_filled_from_tags(text: str, expected: str) -> None:
+    """Both ways to write a variable; one without a value stands for its name."""
+    template = Template(text)
+    for _ in range(2):
+        assert template.filled({"nf.app": "web", "nf.node": "i-1"}) == expected

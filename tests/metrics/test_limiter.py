@@ -320,3 +320,16 @@ def test_the_view_is_cut_and_says_so(clock: FakeClock) -> None:
         ("http.requests", 40, 40)
     ]
     assert len(seen.apps) == 3
+
+
+def test_limits_hold_for_tables_too(clock: FakeClock) -> None:
+    """Series that come as a table are rolled up as others are; those that fit are not."""
+    kept = engine(clock)
+    tags = requests(range(50))
+    pairs = sorted({pair for each in tags for pair in each.items()})
+    lines = np.array([[pairs.index(pair) for pair in each.items()] for each in tags])
+    found = kept.resolve_table(pairs, lines.astype(np.int32))
+    assert found.error is None
+    assert nodes_of(kept, found.handles[6:]) == {(ROLLED_UP, "n0"), (ROLLED_UP, "n1")}
+    assert kept.resolve_all(tags).handles.tolist() == found.handles.tolist()
+    assert limits(kept).sources == 2 * 94

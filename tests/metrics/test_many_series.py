@@ -160,3 +160,19 @@ def test_a_table_whose_parts_do_not_fit_is_refused() -> None:
         decode_table(memoryview(payload))
     with pytest.raises(ValueError, match="places of 3 bytes"):
         decode_table(memoryview(payload[:26] + b"\x03\x00" + payload[28:]))
+
+
+def test_a_table_means_the_same_as_maps() -> None:
+    """Series that come as a table have the handles of the same tags, known or new."""
+    engine = MetricsEngine(MetricsSettings(step_ms=60_000, block_slots=8), FakeClock())
+    tags = fleet(range(20))
+    pairs = sorted({pair for each in tags for pair in each.items()})
+    place = {pair: n for n, pair in enumerate(pairs)}
+    lines = np.array([[place[pair] for pair in each.items()] for each in tags], dtype=np.int32)
+    first = engine.resolve_all(tags[:70]).handles
+    found = engine.resolve_table(pairs, lines)
+    assert found.error is None
+    assert found.handles[:70].tolist() == first.tolist()
+    assert found.handles.tolist() == engine.resolve_all(tags).handles.tolist()
+    names = {each.value: each.new for each in engine.cardinality().names}
+    assert sum(names.values()) == len(tags)

@@ -156,6 +156,29 @@ def test_snapshots_keep_the_log_short(engine: MetricsEngine, clock: FakeClock) -
     assert not any(name.endswith(".unfinished") for name in named)
 
 
+def test_a_silent_platform_keeps_no_log_for_nothing(
+    engine: MetricsEngine, clock: FakeClock
+) -> None:
+    """After the last write the log goes too, at the pace of snapshots, and then they end."""
+    assert engine._durability is not None
+    folder = engine._durability._grid.folder
+    kept_bytes = []
+    for count in (3_000, 100_000, 0, 0, 0, 0):
+        if count:
+            clock.advance(1)
+            handles = engine.resolve_all([{"name": "m", "i": f"n{i}"} for i in range(count)])
+            random = np.random.default_rng(count).random(count)
+            engine.write(handles.handles, clock.now_ms(), random)
+            wait_durable(engine)
+        clock.advance(DEFAULT.snapshot_every_s)
+        engine.maintain()
+        kept_bytes.append(stats(engine).kept_log_bytes)
+    assert stats(engine).snapshots == 3
+    assert kept_bytes[1] > 1 << 20
+    assert kept_bytes[2:] == [0] * 4
+    assert sum(path.stat().st_size for path in folder.glob("log-*")) < 1 << 20
+
+
 def test_a_long_log_brings_a_snapshot_forward(tmp_path: Path, clock: FakeClock) -> None:
     """The log is bounded in bytes, not only in time."""
     engine = opened(tmp_path, clock, msgspec.structs.replace(DEFAULT, max_log_bytes=1000))

@@ -66,3 +66,23 @@ def test_an_empty_table_is_empty() -> None:
     """No list at all, and lists without a number."""
     assert table_text(np.empty((0, 3))) == b""
     assert table_text(np.empty((2, 0))) == b"[],[]"
+
+
+@pytest.mark.parametrize("by_column", [False, True])
+@pytest.mark.parametrize("shape", [(300, 101), (1, 40_000), (40_000, 1), (7, 9_001)])
+def test_a_large_table_is_the_same_in_pieces(shape: tuple[int, int], *, by_column: bool) -> None:
+    """However many threads write it, the text is that of its lists one after the other."""
+    table = np.round(np.random.default_rng(1).normal(0, 1e5, shape), 2)
+    lists = table.T if by_column else table
+    expected = b",".join(table_text(each[np.newaxis]) for each in lists)
+    assert table_text(table, by_column=by_column) == expected
+
+
+@given(st.integers(0, 10**14), st.integers(0, 6))
+def test_decimals_with_few_places_are_written_as_python_writes_them(
+    digits: int, places: int
+) -> None:
+    """Most numbers of real metrics: whole, or with up to six decimals."""
+    value = digits / 10**places
+    around = [value, -value, math.nextafter(value, math.inf), math.nextafter(value, 0.0)]
+    assert written(around) == [repr(each) for each in around]

@@ -25,7 +25,8 @@ from breakwater.metrics.selection.query import (
     Query,
     Regex,
 )
-from breakwater.metrics.series.index import TagIndex, TagTable
+from breakwater.metrics.series.index import TagIndex
+from breakwater.metrics.series.table import TagTable
 
 KEYS = st.sampled_from(["name", "app", "zone", "node"])
 BOOLEANS = st.booleans()
@@ -299,3 +300,19 @@ def test_an_image_restores_the_same_index(changes: list[tuple[bool, int, int]]) 
         for row in list(each.rows_in_use)[:3]:
             each.remove(row)
     assert same(index, again)
+
+
+def test_a_few_rows_of_many_are_told_by_their_own_pairs() -> None:
+    """Tables of one series mean its tags, however many pairs the index and the table have."""
+    tags = [{"name": f"m{n % 7}", "node": f"i-{n}"} for n in range(500)]
+    pairs = sorted({pair for each in tags for pair in each.items()})
+    index = TagIndex()
+    for n, each in enumerate(tags):
+        line = np.array([[-1, *(pairs.index(pair) for pair in each.items())]], dtype=np.int32)
+        rows, added = index.add_table(TagTable(pairs, line), np.array([n]))
+        assert (rows.tolist(), added.tolist()) == ([n], [n])
+    for n in range(0, 500, 99):
+        assert index.tag_table(np.array([n])).tags() == [tags[n]]
+        assert index.count("node", f"i-{n}") == 1
+    assert index.count("name", "m3") == 71
+    assert index.count("name", "m9") == index.count("zone", "a") == 0

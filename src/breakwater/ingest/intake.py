@@ -6,8 +6,8 @@ everybody else on the loop has theirs.
 """
 
 from collections import Counter as Tally
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 import anyio.lowlevel
 import msgspec
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from breakwater.ingest.columns import Columns
 from breakwater.ingest.handles import LONGEST_BYTES, UNKNOWN, Handles, HandleTable, Hashes
-from breakwater.ingest.sink import Resolved
+from breakwater.ingest.sink import Lines, Resolved
+from breakwater.ingest.spelling import Refusal, Spelling
 from breakwater.model import Clock
 
 _AT_ONCE: Final = 16_384
-_NEW_AT_ONCE: Final = 800
+_NEW_AT_ONCE: Final = 2048
 _NEW_BYTES: Final = 200  # that spell a series, usually
 _SHOWN_MESSAGES: Final = 5
 _LONGEST_REASON: Final = 300
@@ -28,29 +29,10 @@ _LONGEST_REASON: Final = 300
 Positions = NDArray[np.intp]
 
 
-class Refusal(NamedTuple):
-    """Why a series cannot be: the rule that is broken, and how."""
-
-    rule: str
-    reason: str
-
-
-class Spelling(Protocol):
-    """How the series of one payload are spelled."""
-
-    def tags_of(self, raws: Sequence[bytes]) -> list[Mapping[str, str] | Refusal]:
-        """The valid tags that each spelling means, or why it means none."""
-        ...
-
-    def shown(self, raw: bytes) -> str:
-        """A spelling for a message: what it is called, and the text, cut when it is long."""
-        ...
-
-
 class Store(Protocol):
     """Where the columns end; see `breakwater.ingest.Sink` for what each method means."""
 
-    def resolve_all(self, tags: Sequence[Mapping[str, str]]) -> Resolved:
+    def resolve_table(self, pairs: Sequence[tuple[str, str]], lines: Lines) -> Resolved:
         """Handles of series, new or known."""
         ...
 
@@ -182,52 +164,52 @@ class Intake:
         payload: _Payload,
     ) -> None:
         """Fill in the handles at `positions`: -1 where there is none, and that is told."""
+        handles[positions] = -1
+        positions = self._refused_as_long(part, positions, payload)
         if not len(positions):
             return
         sizes = part.spans[positions, 1] - part.spans[positions, 0]
         work = np.cumsum(np.maximum(sizes, _NEW_BYTES))
-        turns = np.flatnonzero(np.diff(work // (_NEW_AT_ONCE * _NEW_BYTES))) + 1
-        for chosen in np.split(positions, turns):
-            handles[chosen] = found = self._resolved(part, chosen, payload)
+        done = 0
+        while done < len(positions):
+            before = work[done - 1] if done else 0
+            turn = int(np.searchsorted(work, before + _NEW_AT_ONCE * _NEW_BYTES, side="right"))
+            chosen = positions[done : max(turn, done + 1)]
+            found = self._resolved(part, chosen, hashes[chosen], payload)
+            chosen = chosen[: len(found)]
+            handles[chosen] = found
             self._known.put(hashes[chosen], found)
+            done += len(found)
             await anyio.lowlevel.checkpoint()
 
-    def _resolved(self, part: Columns, positions: Positions, payload: _Payload) -> Handles:
-        text = part.text.data
-        raws = [
-            bytes(text[begin:end])
-            for begin, end in part.spans[positions].tolist()
-            if end - begin <= LONGEST_BYTES
-        ]
-        if len(raws) < len(positions):
-            return self._resolved_but_long(part, positions, payload)
-        read = payload.spelling.tags_of(raws)
-        valid = [tags for tags in read if not isinstance(tags, Refusal)]
-        resolved = self._store.resolve_all(valid)
-        if len(valid) == len(read) and resolved.error is None:
-            return resolved.handles
-        found = np.full(len(raws), -1, dtype=np.int64)
-        good = np.array([not isinstance(tags, Refusal) for tags in read])
-        found[good] = resolved.handles
-        for raw, tags, handle in zip(raws, read, found.tolist(), strict=True):
-            if isinstance(tags, Refusal):
-                self._refuse(tags, payload.spelling.shown(raw), payload)
-            elif handle < 0:
-                full = Refusal("TooManySeries", str(resolved.error))
-                self._refuse(full, payload.spelling.shown(raw), payload)
+    def _resolved(
+        self, part: Columns, positions: Positions, hashes: Hashes, payload: _Payload
+    ) -> Handles:
+        """Handles of the first of the series at `positions`; -1 where there is none."""
+        spans = part.spans[positions]
+        spelled = payload.spelling.spelled(part.text, spans, hashes)
+        found = np.full(len(spelled.lines), -1, dtype=np.int64)
+        is_good = np.ones(len(found), dtype=np.bool_)
+        is_good[list(spelled.refusals)] = False
+        resolved = self._store.resolve_table(spelled.pairs, spelled.lines[is_good])
+        found[is_good] = resolved.handles
+        for place in np.flatnonzero(found < 0).tolist():
+            full = Refusal("TooManySeries", str(resolved.error))
+            refusal = spelled.refusals.get(place, full)
+            shown = payload.spelling.shown(part.spelling(positions[place]))
+            self._refuse(refusal, shown, payload)
         return found
 
-    def _resolved_but_long(self, part: Columns, positions: Positions, payload: _Payload) -> Handles:
+    def _refused_as_long(self, part: Columns, positions: Positions, payload: _Payload) -> Positions:
+        """The others of these positions, after refusing those whose spelling is too long."""
         sizes = part.spans[positions, 1] - part.spans[positions, 0]
         is_long = sizes > LONGEST_BYTES
-        found = np.full(len(positions), -1, dtype=np.int64)
         for position, size in zip(positions[is_long], sizes[is_long], strict=True):
             reason = f"the tags have {size} bytes; at most {LONGEST_BYTES} are allowed"
             shown = payload.spelling.shown(part.spelling(position))
             self._refuse(Refusal("InvalidTags", reason), shown, payload)
-        if not is_long.all():
-            found[~is_long] = self._resolved(part, positions[~is_long], payload)
-        return found
+        short: Positions = positions[~is_long]
+        return short
 
     def _in_reach(self, part: Columns, payload: _Payload) -> Columns:
         """The datapoints near enough to now, for the settings and for the store."""

@@ -9,27 +9,38 @@ share their datapoints. Labels without a value do not exist, as Prometheus has i
 
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from secrets import token_bytes
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from breakwater.ingest.errors import InputError
-from breakwater.ingest.handles import UNKNOWN, Handles, HandleTable, Hashes
-from breakwater.ingest.intake import Refusal
+from breakwater.ingest.handles import UNKNOWN, HandleTable, Hashes
+from breakwater.ingest.marks import CHANGED, ODD, TOTAL
+from breakwater.ingest.sink import Lines
+from breakwater.ingest.spelling import (
+    Bytes,
+    Marks,
+    PairTable,
+    ReadPair,
+    Refusal,
+    Spans,
+    Spelled,
+)
 from breakwater.ingest.tag_rules import TagRules
-from breakwater.ingest.write_request import Labels, label_of, labels_of, split_labels
-from breakwater.model import canonical, sanitize
+from breakwater.ingest.write_request import label_of, labels_of, split_labels
+from breakwater.model import sanitize
 
 Counters = Literal["raw", "rate"]
 
 _NAME: Final = b"__name__"
+_KIND: Final = "atlas.dstype"
 _LONGEST_KEY: Final = 60
 _LONGEST_VALUE: Final = 120
 _LONGEST_NAME: Final = 255
-_MOST_KNOWN: Final = 100_000
 _MOST_CHANGED: Final = 1_000_000
-_NO_TAG: Final = ("", "")
 _COUNTER_NAMES: Final = ("_total", "_count", "_sum", "_bucket")
 
 
@@ -52,32 +63,26 @@ class LabelSpelling:
         self.changed: Tally[str] = Tally()
         self._counters = counters
         self._rules = TagRules()
+        self._table = PairTable(self._rules, self._read_pair)
+        self._changes: dict[int, tuple[str, ...]] = {}
+        self._mixes = _Mixes()
         self._changed_from = HandleTable(_MOST_CHANGED)
-        self._forget()
 
-    def tags_of(self, raws: Sequence[bytes]) -> list[Mapping[str, str] | Refusal]:
-        """The tags that each series has here. About 2 us each when its labels were seen before."""
-        if len(self._pairs) > _MOST_KNOWN:
-            self._forget()
-        labels = split_labels(raws)
-        marked = self._find(labels)
-        is_changed = _any_of(marked & 1, labels)
-        places, pair_at = (marked >> 1).tolist(), self._pairs.__getitem__
-        found: list[Mapping[str, str] | Refusal] = []
-        changed: dict[bytes, bytes] = {}
-        for raw, begin, end, may_merge in zip(
-            raws, labels.begins.tolist(), labels.ends.tolist(), is_changed, strict=True
-        ):
-            tags = dict(map(pair_at, places[begin:end]))
-            is_known = len(tags) == end - begin and "" not in tags and end > begin
-            if is_known and may_merge:
-                self._count_changes(places[begin:end])
-            read = self._checked(tags) if is_known else self._read(raw)
-            found.append(read)
-            if (may_merge or not is_known) and not isinstance(read, Refusal):
-                changed[raw] = canonical(read).encode()
-        self._note_mergers(changed)
-        return found
+    def spelled(self, text: Bytes, spans: Spans, hashes: Hashes) -> Spelled:
+        """The tags that each series has here. Below 1 us each when its labels were seen before."""
+        if self._table.make_room():
+            self._changes.clear()
+            self._mixes.forget()
+        lines, marks = self._table.lay(text, split_labels(text, spans))
+        lines = np.column_stack([lines, self._kinds(marks)])
+        lines, refusals = self._table.lay_odd((lines, marks), text, spans, self._read)
+        marks, hashes = marks[: len(lines)], hashes[: len(lines)]
+        is_plain = marks & (ODD | CHANGED) == CHANGED
+        self._count_changes(lines[is_plain])
+        is_taken = marks & (ODD | CHANGED) != 0
+        is_taken[list(refusals)] = False
+        self._note_mergers(lines[is_taken], hashes[is_taken])
+        return Spelled(self._table.pairs, lines, refusals)
 
     def shown(self, raw: bytes) -> str:
         """The labels as Prometheus writes them."""
@@ -88,16 +93,29 @@ class LabelSpelling:
         text = ", ".join(f'{_text(name)}="{_text(value)}"' for name, value in pairs)
         return f"labels={{{text if len(text) <= 200 else text[:200] + '...'}}}"
 
-    def _count_changes(self, places: Sequence[int]) -> None:
-        """Count what was changed about the labels of a series."""
-        for place in self._changes.keys() & places:
-            self.changed.update(self._changes[place])
+    def _kinds(self, marks: Marks) -> NDArray[np.int32]:
+        """The place of the pair that says what the values of each series are."""
+        gauge, counter = (self._table.place_of(_KIND, kind) for kind in ("gauge", "counter"))
+        kinds: NDArray[np.int32] = np.where(marks & TOTAL, counter, gauge).astype(np.int32)
+        return kinds
 
-    def _note_mergers(self, changed: Mapping[bytes, bytes]) -> None:
-        """Count series that changes made the same as another; `changed`: tags by labels."""
-        if not changed:
+    def _count_changes(self, lines: Lines) -> None:
+        """Count what was changed about the labels of series."""
+        if not len(lines):
             return
-        hashes, marks = self._hashed(list(changed.values())), self._hashed(list(changed))
+        places, counts = np.unique(lines[lines >= 0], return_counts=True)
+        is_changed = self._table.marks[places] & CHANGED != 0
+        for place, count in zip(
+            places[is_changed].tolist(), counts[is_changed].tolist(), strict=True
+        ):
+            for change in self._changes[place]:
+                self.changed[change] += count
+
+    def _note_mergers(self, lines: Lines, marks: Hashes) -> None:
+        """Count series that changes made the same as another; marks: hashes of their labels."""
+        if not len(lines):
+            return
+        hashes = self._mixes.of(self._table.pairs, lines)
         own = (marks[:, 0] >> np.uint64(2)).astype(np.int64)
         known = self._changed_from.find(hashes)
         is_first = known == UNKNOWN
@@ -108,47 +126,23 @@ class LabelSpelling:
             self.changed["merged"] += merged
         self._changed_from.put(hashes[firsts], expected[firsts])
 
-    def _hashed(self, texts: Sequence[bytes]) -> Hashes:
-        ends = np.cumsum([len(text) for text in texts])
-        spans = np.column_stack([ends - np.diff(ends, prepend=0), ends])
-        text = np.frombuffer(b"".join(texts), dtype=np.uint8)
-        return self._changed_from.hashes(text, spans, self._changed_from.seed_of(b""))
-
-    def _forget(self) -> None:
-        self._places = HandleTable(4 * _MOST_KNOWN)
-        self._pairs: list[tuple[str, str]] = [_NO_TAG]
-        self._changes: dict[int, tuple[str, ...]] = {}
-
-    def _find(self, labels: Labels) -> Handles:
-        """Twice the place in `pairs` of each label, and 1 when it was changed; 0: it is no tag.
-
-        Labels that are new here are read, once.
-        """
-        text = np.frombuffer(labels.text, dtype=np.uint8)
-        hashes = self._places.hashes(text, labels.spans, self._places.seed_of(b""))
-        places = self._places.find(hashes)
-        unknown = np.flatnonzero(places == UNKNOWN)
-        if len(unknown):
-            _, firsts, which = np.unique(hashes[unknown, 0], return_index=True, return_inverse=True)
-            spans = labels.spans[unknown[firsts]].tolist()
-            learned = [self._learned(labels.text[begin:end]) for begin, end in spans]
-            places[unknown] = np.array(learned, dtype=np.int64)[which]
-            self._places.put(hashes[unknown[firsts]], places[unknown[firsts]])
-        return places
-
-    def _learned(self, label: bytes) -> int:
-        """As `_find` has it, of one label."""
+    def _read_pair(self, label: bytes) -> ReadPair | None:
+        """A label that becomes a tag, by itself."""
         try:
             tag = _tag_of(*label_of(label))
         except InputError:
-            return 0
+            return None
         if not tag.key:
-            return 0
-        place = len(self._pairs)
-        self._pairs.append((tag.key, tag.value))
+            return None
+        marks = ODD if tag.key == _KIND else 0
+        marks |= TOTAL if tag.key == "name" and self._is_total(tag.value) else 0
         if tag.changes:
-            self._changes[place] = tag.changes
-        return 2 * place + bool(tag.changes)
+            self._changes[len(self._table)] = tag.changes  # the place it is about to get
+            marks |= CHANGED
+        return ReadPair(tag.key, tag.value, marks)
+
+    def _is_total(self, name: str) -> bool:
+        return self._counters == "rate" and name.endswith(_COUNTER_NAMES)
 
     def _read(self, raw: bytes) -> Mapping[str, str] | Refusal:
         """The tags of a series of which not every label becomes a tag of its own."""
@@ -169,17 +163,36 @@ class LabelSpelling:
         return tags
 
     def _checked(self, tags: dict[str, str]) -> Mapping[str, str] | Refusal:
-        is_total = self._counters == "rate" and tags.get("name", "").endswith(_COUNTER_NAMES)
-        tags["atlas.dstype"] = "counter" if is_total else "gauge"
+        tags[_KIND] = "counter" if self._is_total(tags.get("name", "")) else "gauge"
         broken = self._rules.broken_by(tags)
         return tags if broken is None else Refusal(*broken)
 
 
-def _any_of(found: NDArray[np.int64], labels: Labels) -> list[bool]:
-    """Whether anything was found among the labels of each series."""
-    before = np.concatenate([[0], np.cumsum(found)])
-    any_found: list[bool] = (before[labels.ends] > before[labels.begins]).tolist()
-    return any_found
+class _Mixes:
+    """What tells sets of pairs apart, whatever their order: 128 bits, keyed.
+
+    The sum of a keyed hash of each pair, so that two spellings of one series come to the same.
+    """
+
+    def __init__(self) -> None:
+        self._key = token_bytes(16)
+        self.forget()
+
+    def forget(self) -> None:
+        """Places mean other pairs from now on; what their pairs come to stays the same."""
+        self._mixes = np.zeros((0, 2), dtype=np.uint64)
+
+    def of(self, pairs: Sequence[tuple[str, str]], lines: Lines) -> Hashes:
+        """The mix of each line of places in `pairs`, [n, 2]."""
+        new = [
+            blake2b(f"{key}={value}".encode(), digest_size=16, key=self._key).digest()
+            for key, value in pairs[len(self._mixes) :]
+        ]
+        more = np.frombuffer(b"".join(new), dtype=np.uint64).reshape(-1, 2)
+        self._mixes = np.concatenate([self._mixes, more])
+        found = np.where((lines >= 0)[:, :, np.newaxis], self._mixes[lines], np.uint64(0))
+        mixes: Hashes = found.sum(axis=1)
+        return mixes
 
 
 def _tag_of(name: bytes, value: bytes) -> _Tag:

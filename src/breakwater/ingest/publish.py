@@ -6,7 +6,7 @@ that table and lead to the same series. Smile is turned into JSON first. Format:
 docs/formats/publish.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import anyio.lowlevel
@@ -14,12 +14,21 @@ import anyio.to_thread
 import msgspec
 
 from breakwater.ingest.errors import InputError, PayloadTooLargeError
-from breakwater.ingest.handles import LONGEST_BYTES
-from breakwater.ingest.intake import Intake, Reach, Refusal, Taken
-from breakwater.ingest.publish_text import PublishText, decoded, joined, scanned, separated, shown
+from breakwater.ingest.handles import LONGEST_BYTES, Hashes
+from breakwater.ingest.intake import Intake, Reach, Taken
+from breakwater.ingest.publish_text import (
+    PublishText,
+    decoded,
+    joined,
+    scanned,
+    separated,
+    shown,
+    split_tags,
+)
 from breakwater.ingest.settings import IngestSettings
 from breakwater.ingest.sink import Sink
 from breakwater.ingest.smile import json_of_smile
+from breakwater.ingest.spelling import Bytes, PairTable, ReadPair, Refusal, Spans, Spelled
 from breakwater.ingest.tag_rules import TagRules
 from breakwater.model import Clock
 
@@ -27,7 +36,6 @@ _READ_AT_ONCE: Final = 5_000
 _WORTH_A_THREAD_BYTES: Final = 64 << 10
 
 _TAGS: Final = msgspec.json.Decoder(dict[str, str])
-_ALL_TAGS: Final = msgspec.json.Decoder(list[dict[str, str]])
 
 
 class PublishStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +65,7 @@ class Publisher:
         reach = Reach(max_age_ms=settings.max_age_ms, max_ahead_ms=settings.max_ahead_ms)
         self._intake = Intake(_Recording(sink), clock, reach, most_known=settings.max_known_tags)
         self._rules = TagRules()
+        self._pairs = PairTable(self._rules, _read_pair)
         self._payloads = self._unusual = 0
 
     async def publish(self, body: bytes, *, is_smile: bool = False) -> Taken:
@@ -77,7 +86,7 @@ class Publisher:
         self._payloads += 1
         if not len(text.columns.stamps):
             raise InputError("empty payload; 'metrics' holds no metric")
-        spelling = _JsonTags(_common_tags(text.common), self._rules)
+        spelling = _JsonTags(_common_tags(text.common), self._pairs, self._rules)
         return await self._intake.take(text.columns, spelling, seed=text.common)
 
     def stats(self) -> PublishStats:
@@ -111,7 +120,7 @@ class _Recording:
     """A sink that is given updates as they happened."""
 
     def __init__(self, sink: Sink) -> None:
-        self.resolve_all = sink.resolve_all
+        self.resolve_table = sink.resolve_table
         self.reach_ms = sink.reach_ms
         self.write = sink.record
 
@@ -119,17 +128,19 @@ class _Recording:
 class _JsonTags:
     """Series spelled as JSON objects of strings, beside common tags."""
 
-    def __init__(self, common: dict[str, str], rules: TagRules) -> None:
+    def __init__(self, common: dict[str, str], pairs: PairTable, rules: TagRules) -> None:
         self._common = common
+        self._pairs = pairs
         self._rules = rules
 
-    def tags_of(self, raws: Sequence[bytes]) -> list[Mapping[str, str] | Refusal]:
-        """The tags each raw text means together with the common ones."""
-        try:
-            read: list[dict[str, str] | Refusal] = list(_ALL_TAGS.decode(b"[%b]" % b",".join(raws)))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            read = [_one_of(raw) for raw in raws]
-        return [self._checked(tags) for tags in read]
+    def spelled(self, text: Bytes, spans: Spans, hashes: Hashes) -> Spelled:  # noqa: ARG002 - the port's signature
+        """The tags each span means together with the common ones. Below 1 us for known pairs."""
+        table = self._pairs
+        table.make_room()
+        common = [table.place_of(*pair) for pair in self._common.items()]
+        laid = table.lay(text, split_tags(text, spans), common)
+        lines, refusals = table.lay_odd(laid, text, spans, lambda raw: self._checked(_one_of(raw)))
+        return Spelled(table.pairs, lines, refusals)
 
     def shown(self, raw: bytes) -> str:
         """The text as it came."""
@@ -141,6 +152,15 @@ class _JsonTags:
         tags = {**self._common, **own} if self._common else own
         broken = self._rules.broken_by(tags)
         return tags if broken is None else Refusal(*broken)
+
+
+def _read_pair(raw: bytes) -> ReadPair | None:
+    """A pair that is spelled as JSON has it, by itself."""
+    try:
+        read = _TAGS.decode(b"{%b}" % raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return ReadPair(*next(iter(read.items()))) if len(read) == 1 else None
 
 
 def _one_of(raw: bytes) -> dict[str, str] | Refusal:

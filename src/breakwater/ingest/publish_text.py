@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from breakwater.ingest.columns import Columns, columns_over
 from breakwater.ingest.errors import InputError
+from breakwater.ingest.spelling import MOST_PAIRS, PairSpans, pair_spans
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+_SHORTEST_PAIR: Final = 5  # "":""
 _SHORTEST_METRIC: Final = 36  # {"tags":{},"timestamp":1,"value":1},
 _LONGEST_TEXT: Final = 32_768
 _FURTHEST_MS: Final = 1 << 62
@@ -78,6 +80,19 @@ def scanned(body: bytes) -> PublishText | None:
     begin, end = common.tolist()
     tags = bytes(_NO_TAGS) if begin < 0 else body[begin:end]
     return PublishText(tags, Columns(data, spans[:count], stamps[:count], values[:count]))
+
+
+def split_tags(text: NDArray[np.uint8], spans: NDArray[np.int64]) -> PairSpans:
+    """The pairs of the series that the spans of a text spell as JSON objects of strings.
+
+    A pair goes from the quote before its key to the quote behind its value. None of a series that
+    is something else, or that has strings other than ASCII without escapes. About 1 ns a byte.
+    """
+    sizes = spans[:, 1] - spans[:, 0]
+    pairs = np.empty((int(sizes.sum()) // _SHORTEST_PAIR + 1, 2), dtype=np.int64)
+    counts = np.empty(len(spans), dtype=np.int64)
+    found = load_scanner().split_tags(text, spans, pairs, counts, MOST_PAIRS)
+    return pair_spans(pairs[:found], counts)
 
 
 def separated(body: bytes) -> SeparatedText:

@@ -5,7 +5,7 @@ to the query language; with `remote_write_counters = "rate"` series with the nam
 taken as totals and become rates. Format: docs/formats/remote-write.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import anyio.to_thread
@@ -18,7 +18,7 @@ from breakwater.ingest.handles import Handles
 from breakwater.ingest.intake import Intake, Positions, Reach, Taken
 from breakwater.ingest.labels import LabelSpelling
 from breakwater.ingest.settings import IngestSettings
-from breakwater.ingest.sink import Resolved, Sink
+from breakwater.ingest.sink import Lines, Resolved, Sink
 from breakwater.ingest.write_request import (
     WriteRequest,
     declared_bytes,
@@ -28,6 +28,7 @@ from breakwater.ingest.write_request import (
 from breakwater.model import Clock, LimitExceededError
 
 _WORTH_A_THREAD_BYTES: Final = 8 << 20
+_TOTAL: Final = ("atlas.dstype", "counter")
 
 
 class RemoteWriteStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +122,7 @@ class _Raw:
     """A sink that is given values as they are."""
 
     def __init__(self, sink: Sink) -> None:
-        self.resolve_all = sink.resolve_all
+        self.resolve_table = sink.resolve_table
         self.reach_ms = sink.reach_ms
         self.write = sink.write
 
@@ -140,10 +141,12 @@ class _Mixed:
         self._sink = sink
         self.reach_ms = sink.reach_ms
 
-    def resolve_all(self, tags: Sequence[Mapping[str, str]]) -> Resolved:
+    def resolve_table(self, pairs: Sequence[tuple[str, str]], lines: Lines) -> Resolved:
         """Doubled handles."""
-        resolved = self._sink.resolve_all(tags)
-        is_total = np.array([each["atlas.dstype"] == "counter" for each in tags], dtype=np.int64)
+        resolved = self._sink.resolve_table(pairs, lines)
+        places = np.flatnonzero(np.bincount(lines[lines >= 0], minlength=1)).tolist()
+        totals = [place for place in places if pairs[place] == _TOTAL]
+        is_total = np.isin(lines, totals).any(axis=1)
         handles = resolved.handles
         return _Doubled(np.where(handles < 0, handles, handles * 2 + is_total), resolved.error)
 

@@ -10,6 +10,7 @@ from breakwater.model import LimitExceededError
 
 Handles = NDArray[np.int64]
 Values = NDArray[np.float64]
+Lines = NDArray[np.int32]
 
 
 class Resolved(Protocol):
@@ -53,6 +54,14 @@ class Sink(Protocol):
 
         The same tags may come twice. A few microseconds a series: whoever must stay responsive
         asks for some thousands at a time. Never raises for want of room: see `Resolved.error`.
+        """
+        ...
+
+    def resolve_table(self, pairs: Sequence[tuple[str, str]], lines: Lines) -> Resolved:
+        """As `resolve_all`, for series whose tags come as a table, each pair once.
+
+        lines: int32 [n, most tags of one], the places of a series' pairs, then -1; no key twice.
+        `pairs` may have more than are asked for. About a microsecond a series.
         """
         ...
 

@@ -32,3 +32,12 @@ class TagRules:
             self._valid.clear()
         self._valid.update(unchecked.items())
         return None
+
+    @staticmethod
+    def allow(key: str, value: str) -> bool:
+        """Whether a pair keeps the rules by itself, beside whatever others."""
+        try:
+            validate_tags({"name": "any.name", key: value})
+        except InvalidTagsError:
+            return False
+        return True

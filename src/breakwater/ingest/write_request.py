@@ -4,7 +4,6 @@ Both steps are pure and bounded: what would unpack to too much is refused by the
 and samples are counted while they are found. Format: docs/formats/remote-write.md.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import cramjam
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from breakwater.ingest.columns import Columns
 from breakwater.ingest.errors import InputError, PayloadTooLargeError, TooManySamplesError
+from breakwater.ingest.spelling import MOST_PAIRS, PairSpans, pair_spans
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 _LENGTH_BYTES: Final = 5
 _SHORTEST_SAMPLE: Final = 2
 _LABEL: Final = 0x0A
-
-MOST_LABELS: Final = 64
-"""Labels of one series that are read; far fewer are allowed."""
 
 
 class WriteRequest(NamedTuple):
@@ -92,32 +89,16 @@ def read_write_request(data: bytes, most: int) -> WriteRequest:
     )
 
 
-class Labels(NamedTuple):
-    """The label messages of many series, `spans` [n, 2] of `text`, one series after the other.
+def split_labels(text: NDArray[np.uint8], spans: NDArray[np.int64]) -> PairSpans:
+    """The label messages of the series that the spans of a text spell. About 10 ns a label.
 
-    Those of a series are the spans from its place in `begins` to its place in `ends`; none of a
-    series that is not made of labels, or of too many.
+    None of a series that is not made of labels, or of too many.
     """
-
-    text: bytes
-    spans: NDArray[np.int64]
-    begins: NDArray[np.int64]
-    ends: NDArray[np.int64]
-
-
-def split_labels(raws: Sequence[bytes]) -> Labels:
-    """The label messages in the bytes that spell each series. About 10 ns a label."""
-    text = b"".join(raws)
-    ends = np.cumsum([len(raw) for raw in raws], dtype=np.int64)
-    spans = np.column_stack([ends - np.diff(ends, prepend=0), ends])
-    labels = np.empty((len(text) // 2 + 1, 2), dtype=np.int64)
-    counts = np.empty(len(raws), dtype=np.int64)
-    data = np.frombuffer(text, dtype=np.uint8)
-    found = load_scanner().split_labels(data, spans, labels, counts)
-    label_ends = np.cumsum(np.maximum(counts, 0))
-    is_plain = (counts >= 0) & (counts <= MOST_LABELS)
-    begins = np.where(is_plain, label_ends - counts, 0)
-    return Labels(text, labels[:found], begins, np.where(is_plain, label_ends, 0))
+    sizes = spans[:, 1] - spans[:, 0]
+    labels = np.empty((int(sizes.sum()) // 2 + 1, 2), dtype=np.int64)
+    counts = np.empty(len(spans), dtype=np.int64)
+    found = load_scanner().split_labels(text, spans, labels, counts, MOST_PAIRS)
+    return pair_spans(labels[:found], counts)
 
 
 def labels_of(raw: bytes) -> list[bytes]:
@@ -130,8 +111,8 @@ def labels_of(raw: bytes) -> list[bytes]:
         length, at = _varint(raw, at + 1)
         labels.append(raw[at : at + length])
         at += length
-        if len(labels) > MOST_LABELS:
-            raise InputError(f"a series has more than {MOST_LABELS} labels")
+        if len(labels) > MOST_PAIRS:
+            raise InputError(f"a series has more than {MOST_PAIRS} labels")
     if at > end:
         raise InputError("the labels of a series end too early")
     return labels

@@ -34,6 +34,7 @@ from breakwater.metrics.selection.selection import Selection
 from breakwater.metrics.series.index import Check, go_on
 from breakwater.metrics.series.rows import Handles
 from breakwater.metrics.series.rowtags import load_folding
+from breakwater.metrics.series.table import TagTable
 from breakwater.metrics.settings import MetricsSettings
 from breakwater.metrics.store.blocks import load_kernels, load_packing
 from breakwater.metrics.store.normalizing import Normalizing, load_updates
@@ -100,6 +101,10 @@ class MetricsEngine:
     def resolve_all(self, tags: Sequence[Mapping[str, str]]) -> Resolved:
         """Handles of many series with (valid) tags, -1 for those that there is no room for."""
         return self._limiter.resolve_all(tags)
+
+    def resolve_table(self, pairs: Sequence[tuple[str, str]], lines: NDArray[np.int32]) -> Resolved:
+        """As `resolve_all`, for tags that come as a table; see `breakwater.ingest.Sink`."""
+        return self._limiter.resolve_table(TagTable(pairs, lines))
 
     def write(
         self, handles: Handles, timestamps_ms: Handles | int, values: NDArray[np.float64]
@@ -453,12 +458,17 @@ def _result(asked: Window, expressions: list[Expression], deadline: Deadline) ->
 
 def _shown(look: Look, lines: Lines, deadline: Deadline) -> Expression:
     legend = look.legend
-    shown = []
-    for tags, label, values in zip(lines.tags, lines.labels, lines.values, strict=True):
-        deadline.check()
-        named = tags_label(tags) if label is None else label
-        text = legend.text(tags, label, values)
-        shown.append(Line(tags=tags, label=named, legend=text, values=values))
+    texts = legend.texts(lines.tags, lines.labels, lines.values, deadline.check)
+    columns = zip(lines.tags, lines.labels, texts, lines.values, strict=True)
+    shown = [
+        Line(
+            tags=tags,
+            label=tags_label(tags) if label is None else label,
+            legend=text,
+            values=values,
+        )
+        for tags, label, text, values in columns
+    ]
     return Expression(
         text=look.text,
         settings=dict(look.settings),

@@ -11,11 +11,23 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from breakwater.compiled import address_of, high_product, inlined, load_byte, load_word, loop
+from breakwater.compiled import (
+    Number,
+    address_of,
+    high_product,
+    inlined,
+    load_byte,
+    load_word,
+    loop,
+    prefetch,
+)
 
 UNKNOWN: Final = -2
 """What stands for the handle of a span that is not in the table."""
 EMPTY: Final = np.uint64(2**64 - 1)
+_AHEAD: Final = 16
+"""How many look-ups ahead the place is fetched where a search will begin: most are far apart."""
+_ENTRY_BYTES: Final = 24
 _FIXED: Final = 4
 """Keys that are not for words of the span: constant, length, and the two words of the seed."""
 
@@ -81,6 +93,13 @@ def hash_spans(
         out[n, 0], out[n, 1] = high, other_high
 
 
+@inlined
+def _fetch(address: Number) -> None:
+    """Have an entry brought near, which may lie across two lines of the cache."""
+    prefetch(address)
+    prefetch(address + _ENTRY_BYTES - 8)
+
+
 @loop
 def find(table: Words, hashes: Words, handles: NDArray[np.int64]) -> int:
     """Look hashes up into `handles`; UNKNOWN where there is none. Returns how many those are.
@@ -89,8 +108,11 @@ def find(table: Words, hashes: Words, handles: NDArray[np.int64]) -> int:
     place is empty.
     """
     mask = np.uint64(table.shape[0] - 1)
+    start, count = address_of(table), hashes.shape[0]
     unknown = 0
-    for n in range(hashes.shape[0]):
+    for n in range(count):
+        if n + _AHEAD < count:
+            _fetch(start + _ENTRY_BYTES * np.int64(hashes[n + _AHEAD, 0] & mask))
         one, other = hashes[n, 0], hashes[n, 1]
         place = one & mask
         while table[place, 2] != EMPTY and (table[place, 0] != one or table[place, 1] != other):
@@ -110,8 +132,11 @@ def put(table: Words, hashes: Words, handles: NDArray[np.int64]) -> int:
     Entries whose handle is negative are passed over. There must be room for all of them.
     """
     mask = np.uint64(table.shape[0] - 1)
+    start, count = address_of(table), hashes.shape[0]
     added = 0
-    for n in range(hashes.shape[0]):
+    for n in range(count):
+        if n + _AHEAD < count:
+            _fetch(start + _ENTRY_BYTES * np.int64(hashes[n + _AHEAD, 0] & mask))
         if handles[n] < 0:
             continue
         one, other = hashes[n, 0], hashes[n, 1]

@@ -2,9 +2,9 @@
 
 That shape: an object with `metrics` and at most `tags`; each metric an object with `tags`,
 `timestamp` (whole) and `value` (a number or "NaN"), in any order, and no key twice; tags are
-objects of strings; all strings ASCII without escapes; white space anywhere. Every other payload,
-a broken one too, is `UNUSUAL`: the general decoder then says what it is. So what is found here is
-what the general decoder would find.
+objects of at most 256 strings; all strings ASCII without escapes; white space anywhere. Every
+other payload, a broken one too, is `UNUSUAL`: the general decoder then says what it is. So what is
+found here is what the general decoder would find.
 """
 
 from typing import Final
@@ -26,6 +26,8 @@ _SPACES: Final = np.uint64(0x2020202020202020)
 _QUOTE, _COMMA, _COLON, _MINUS = 0x22, 0x2C, 0x3A, 0x2D
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST = 0x7B, 0x7D, 0x5B, 0x5D
 _MOST_DIGITS: Final = 18
+_MOST_PAIRS: Final = 256
+"""Tags of one metric that are read here; far fewer are allowed."""
 _SPACE_SET: Final = 1 << 32 | 1 << 13 | 1 << 10 | 1 << 9
 
 
@@ -80,34 +82,112 @@ def _string_end(address: int, at: int, size: int) -> int:
     return UNUSUAL
 
 
+@inlined
+def _pair_end(address: int, at: int, size: int) -> int:
+    """Where a pair of strings ends, of which the first opens at `at`; or UNUSUAL."""
+    at = _string_end(address, at + 1, size)
+    if at < 0:
+        return UNUSUAL
+    symbol, at = _symbol(address, at + 1, size)
+    if symbol != _COLON:
+        return UNUSUAL
+    symbol, at = _symbol(address, at + 1, size)
+    if symbol != _QUOTE:
+        return UNUSUAL
+    at = _string_end(address, at + 1, size)
+    return at + 1 if at >= 0 else UNUSUAL
+
+
 @loop
-def _tags_end(  # noqa: PLR0911 - one for each way it can be unusual
-    address: int, at: int, size: int
-) -> int:
+def _tags_end(address: int, at: int, size: int) -> int:
     """Where an object of strings ends that opens at `at`; or UNUSUAL."""
     symbol, at = _symbol(address, at + 1, size)
     if symbol == _CLOSE:
         return at + 1
     while symbol == _QUOTE:
-        at = _string_end(address, at + 1, size)
+        at = _pair_end(address, at, size)
         if at < 0:
             return UNUSUAL
-        symbol, at = _symbol(address, at + 1, size)
-        if symbol != _COLON:
-            return UNUSUAL
-        symbol, at = _symbol(address, at + 1, size)
-        if symbol != _QUOTE:
-            return UNUSUAL
-        at = _string_end(address, at + 1, size)
-        if at < 0:
-            return UNUSUAL
-        symbol, at = _symbol(address, at + 1, size)
+        symbol, at = _symbol(address, at, size)
         if symbol == _CLOSE:
             return at + 1
         if symbol != _COMMA:
             return UNUSUAL
         symbol, at = _symbol(address, at + 1, size)
     return UNUSUAL
+
+
+@inlined
+def _same(address: int, former: int, at: int, most: int) -> int:
+    """How many bytes from `at` on are those from `former` on; at most `most`, which are there."""
+    same = 0
+    while same + 8 <= most:
+        other = load_word(address + former + same) ^ load_word(address + at + same)
+        if other != np.uint64(0):
+            return same + (trailing_zeros(other) >> 3)
+        same += 8
+    while same < most and load_byte(address + former + same) == load_byte(address + at + same):
+        same += 1
+    return same
+
+
+@inlined
+def _passed_over(address: int, at: int, size: int, keys: NDArray[np.int64], k: int) -> int:
+    """How many pairs from `at` on are those of the former object from its k-th on.
+
+    They are moved to where they are now in `keys`, and so is the end when all the rest is the same.
+    """
+    count = keys[-1]
+    former, shift = keys[k], at - keys[k]
+    rest = keys[count] - former
+    same = _same(address, former, at, min(rest, size - at))
+    first = k
+    while k + 1 < count and keys[k + 1] - former < same:
+        keys[k] += shift
+        k += 1
+    if same == rest:
+        keys[k] += shift
+        keys[count] += shift
+        k = count
+    elif k > first:
+        keys[k] += shift
+    return k - first
+
+
+@loop
+def _tags_beside(address: int, at: int, size: int, keys: NDArray[np.int64]) -> int:
+    """Where an object of strings ends that opens at `at`; or UNUSUAL.
+
+    keys: where each key begins of a former object and, behind them, where it ends; the last number
+    says how many they are. Becomes that of this object. Metrics beside each other have most of
+    their pairs in common, so what is the same as before is passed over, and only other pairs are
+    read.
+    """
+    k = 0
+    symbol, at = _symbol(address, at + 1, size)
+    while symbol == _QUOTE and k + 2 < keys.size:
+        if k < keys[-1]:
+            passed = _passed_over(address, at, size, keys, k)
+            k += passed
+            at = keys[k] if passed else at
+            if passed and k == keys[-1]:
+                return at
+        keys[k] = at
+        k += 1
+        at = _pair_end(address, at, size)
+        if at < 0:
+            return UNUSUAL
+        symbol, at = _symbol(address, at, size)
+        if symbol != _COMMA:
+            break
+        symbol, at = _symbol(address, at + 1, size)
+        if symbol != _QUOTE:
+            return UNUSUAL
+    if symbol != _CLOSE:
+        return UNUSUAL
+    keys[k] = at + 1
+    keys[-1] = k
+    return at + 1
 
 
 @inlined
@@ -163,8 +243,12 @@ def _metric(  # noqa: PLR0917 - numba has no keyword-only arguments
     stamps: NDArray[np.int64],
     values: NDArray[np.float64],
     n: int,
+    keys: NDArray[np.int64],
 ) -> int:
-    """Read the metric that opens at `at` into place `n`; where it ends, or UNUSUAL."""
+    """Read the metric that opens at `at` into place `n`; where it ends, or UNUSUAL.
+
+    keys: of the tags of the former metric, as `_tags_beside` has them.
+    """
     seen = 0
     symbol, at = _symbol(address, at + 1, size)
     while symbol == _QUOTE:
@@ -174,7 +258,7 @@ def _metric(  # noqa: PLR0917 - numba has no keyword-only arguments
         seen |= key
         if key == IS_TAGS and load_byte(address + at) == _OPEN:
             spans[n, 0] = at
-            at = _tags_end(address, at, size)
+            at = _tags_beside(address, at, size, keys)
             spans[n, 1] = at
         elif key == IS_TIMESTAMP:
             stamps[n], at = _stamp_at(address, at, size)
@@ -204,11 +288,12 @@ def _metrics(  # noqa: PLR0917 - numba has no keyword-only arguments
 ) -> tuple[int, int]:
     """Read the list of metrics that opens at `at`: how many there are, and its end or UNUSUAL."""
     n = 0
+    keys = np.zeros(_MOST_PAIRS + 2, dtype=np.int64)
     symbol, at = _symbol(address, at + 1, size)
     if symbol == _CLOSE_LIST:
         return 0, at + 1
     while symbol == _OPEN and n < stamps.size:
-        at = _metric(address, at, size, spans, stamps, values, n)
+        at = _metric(address, at, size, spans, stamps, values, n, keys)
         if at < 0:
             return 0, UNUSUAL
         n += 1
@@ -263,3 +348,56 @@ def scan_publish(  # noqa: PLR0911 - one for each way it can be unusual
             return UNUSUAL
         symbol, at = _symbol(address, at + 1, size)
     return UNUSUAL
+
+
+@loop
+def _pairs_of(
+    address: int, at: int, size: int, pairs: NDArray[np.int64], found: int
+) -> tuple[int, int]:
+    """The pairs of the object of strings that opens at `at`, from place `found` on.
+
+    Returns the place behind the last and where the object ends; or UNUSUAL.
+    """
+    symbol, at = _symbol(address, at, size)
+    if symbol != _OPEN:
+        return found, UNUSUAL
+    symbol, at = _symbol(address, at + 1, size)
+    while symbol == _QUOTE:
+        pairs[found, 0] = at
+        at = _pair_end(address, at, size)
+        if at < 0:
+            return found, UNUSUAL
+        pairs[found, 1] = at
+        found += 1
+        symbol, at = _symbol(address, at, size)
+        if symbol != _COMMA:
+            break
+        symbol, at = _symbol(address, at + 1, size)
+        if symbol != _QUOTE:
+            return found, UNUSUAL
+    return found, at + 1 if symbol == _CLOSE else UNUSUAL
+
+
+@loop
+def split_tags(
+    data: NDArray[np.uint8],
+    spans: NDArray[np.int64],
+    pairs: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    most: int,
+) -> int:
+    """Where the pairs of each object of strings begin and end, pairs [n, 2]; how many in all.
+
+    counts [n] says how many each object has, and is UNUSUAL where it is not in the shape that
+    `scan_publish` reads or has more than `most`; pairs has a fifth as many places as the spans have
+    bytes, or more.
+    """
+    address = address_of(data)
+    found = 0
+    for n in range(spans.shape[0]):
+        first = found
+        found, end = _pairs_of(address, spans[n, 0], spans[n, 1], pairs, first)
+        counts[n] = found - first
+        if end != spans[n, 1] or found - first > most:
+            counts[n], found = UNUSUAL, first
+    return found

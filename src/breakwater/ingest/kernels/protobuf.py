@@ -159,11 +159,12 @@ def split_labels(
     spans: NDArray[np.int64],
     labels: NDArray[np.int64],
     counts: NDArray[np.int64],
+    most: int,
 ) -> int:
-    """Where the label messages of each series begin and end, labels [most, 2]; how many in all.
+    """Where the label messages of each series begin and end, labels [n, 2]; how many in all.
 
-    counts [n] says how many each series has, and is MALFORMED where it has none but other bytes;
-    `most` is half the bytes of the spans, or more.
+    counts [n] says how many each series has, and is MALFORMED where there is something else, or
+    more than `most`; labels has half as many places as the spans have bytes, or more.
     """
     address = address_of(data)
     found = 0
@@ -178,7 +179,7 @@ def split_labels(
             labels[found, 0] = begin
             labels[found, 1] = at
             found += 1
-        if at < end:
-            found = first
-        counts[n] = found - first if at >= end else MALFORMED
+        counts[n] = found - first
+        if at < end or found - first > most:
+            counts[n], found = MALFORMED, first
     return found

@@ -26,12 +26,14 @@ CONTENT_TYPES: Final = {
 }
 
 
-class _Table(msgspec.Struct):
+class _Head(msgspec.Struct):
     start: int
     step: int
     legend: list[str]
     metrics: list[dict[str, str]]
-    values: msgspec.Raw
+
+
+class _Tail(msgspec.Struct):
     notices: list[str]
     explain: Explanation | msgspec.UnsetType
 
@@ -57,19 +59,24 @@ class _Summary(msgspec.Struct):
 
 def table_json(graph: Graph, names: Literal["quoted", "bare"] = "quoted") -> bytes:
     """`std.json`, or with bare names `json`: values by time, then by line."""
-    from breakwater.metrics.text.numbers import table_text  # noqa: PLC0415 - numba takes a while
+    from breakwater.metrics.text.numbers import table_parts  # noqa: PLC0415 - numba takes a while
 
     lines = graph.lines
-    values = table_text(graph.values, by_column=True, names=names)
-    return msgspec.json.encode(
-        _Table(
-            start=graph.result.start_ms,
-            step=graph.result.step_ms,
-            legend=[line.legend for line in lines],
-            metrics=[line.tags() for line in lines],
-            values=msgspec.Raw(b"".join((b"[", values, b"]"))),
-            notices=graph.notices,
-            explain=graph.explanation or msgspec.UNSET,
+    head = _Head(
+        start=graph.result.start_ms,
+        step=graph.result.step_ms,
+        legend=[line.legend for line in lines],
+        metrics=[line.tags() for line in lines],
+    )
+    tail = _Tail(graph.notices, graph.explanation or msgspec.UNSET)
+    # The values are most of it, and are copied once.
+    return b"".join(
+        (
+            msgspec.json.encode(head)[:-1],
+            b',"values":[',
+            *table_parts(graph.values, by_column=True, names=names),
+            b"],",
+            msgspec.json.encode(tail)[1:],
         )
     )
 

@@ -142,6 +142,8 @@ class Graph(msgspec.Struct, kw_only=True, eq=False, dict=True):
         lines = self.lines
         if not lines:
             return np.empty((0, self.points))
+        if len(lines) == 1:
+            return lines[0].line.values[np.newaxis]
         return np.concatenate([each.line.values for each in lines]).reshape(len(lines), -1)
 
     def paint(self) -> None:

@@ -35,14 +35,20 @@ _FIRST_RETRY_S: Final = 1.0
 _LONGEST_RETRY_S: Final = 15.0
 _MOST_SEGMENTS: Final = 8
 """Log segments at a start beyond which a snapshot is due at once: somebody is starting often."""
+_WORTH_BYTES: Final = 1 << 20
+"""Log that is worth a snapshot for no other reason than to be rid of it."""
 _LARGEST_AT_CLOSE: Final = 4_000_000
 """Values in no file yet up to which a clean end takes a snapshot; it would be slow with more."""
 
 
 class DurabilityStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What is on disk. snapshot: its number, 0 for none; snapshots: how many were written."""
+    """What is on disk. snapshot: its number, 0 for none; snapshots: how many were written.
+
+    kept_log_bytes: of the log that is kept beside the older of the two snapshots.
+    """
 
     log: LogStats
+    kept_log_bytes: int
     snapshot: int
     snapshots: int
     snapshot_s: float
@@ -97,6 +103,7 @@ class Durability:
         is_needed = self.recovery.damaged or self.recovery.segments > _MOST_SEGMENTS
         self._snapshot_due_s = now_s if is_needed else now_s + settings.snapshot_every_s
         self._bytes_at_snapshot = -self.recovery.log_bytes  # what was read counts as still to go
+        self._bytes_at_former = self._bytes_at_snapshot
         self._retry_s, self._retry_at_s = _FIRST_RETRY_S, 0.0
         self._report_recovery()
 
@@ -151,6 +158,7 @@ class Durability:
         """Counts since the start."""
         return DurabilityStats(
             log=self._log.stats(),
+            kept_log_bytes=self._kept_log_bytes,
             snapshot=self._snapshot,
             snapshots=self._snapshots,
             snapshot_s=self._snapshot_s,
@@ -161,7 +169,12 @@ class Durability:
         logged = self._log.written_bytes - self._bytes_at_snapshot
         if logged > self._settings.max_log_bytes:
             return True
-        return now_s >= self._snapshot_due_s and logged > 0
+        # The older snapshot needs the log up to the newest, also when there is no more to come.
+        return now_s >= self._snapshot_due_s and (logged > 0 or self._kept_log_bytes > _WORTH_BYTES)
+
+    @property
+    def _kept_log_bytes(self) -> int:
+        return self._log.written_bytes - self._bytes_at_former
 
     def _is_small(self) -> bool:
         with self._store.mutex:
@@ -237,6 +250,7 @@ class Durability:
         self._files = files
         self._remove_all_but(kept, former or number)
         self._snapshots += 1
+        self._bytes_at_former = self._bytes_at_snapshot if former else logged
         self._bytes_at_snapshot = logged
         ended_s = self._clock.monotonic_s()
         self._snapshot_due_s = ended_s + self._settings.snapshot_every_s

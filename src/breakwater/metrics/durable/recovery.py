@@ -26,8 +26,8 @@ from breakwater.metrics.durable.records import (
 )
 from breakwater.metrics.durable.snapshot import DamagedFileError, Grid, Snapshot, read_snapshot
 from breakwater.metrics.normalize.standing import Standing, decode_standing
-from breakwater.metrics.series.index import TagTable
 from breakwater.metrics.series.rows import ROW_MASK
+from breakwater.metrics.series.table import TagTable
 from breakwater.metrics.store.series_store import SeriesStore
 
 _BEHIND = 4096

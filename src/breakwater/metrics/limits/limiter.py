@@ -22,6 +22,7 @@ from breakwater.metrics.normalize.standings import ROLLED
 from breakwater.metrics.selection.query import Equal
 from breakwater.metrics.series.kinds import ADD, COUNTER, GAUGE, MAXIMUM, REPLACE, SUM
 from breakwater.metrics.series.rows import ROW_BITS, ROW_MASK, Handles, Rows
+from breakwater.metrics.series.table import TagTable
 from breakwater.metrics.store.ports import Resolved
 from breakwater.metrics.store.series_store import SeriesStore
 from breakwater.model import Clock
@@ -111,6 +112,13 @@ class Limiter:
             return self._resolve_limited(tags)
         return self._resolve_free(tags, names, apps)
 
+    def resolve_table(self, table: TagTable) -> Resolved:
+        """As `resolve_all`, for tags that come as a table."""
+        names, apps = table.tallies((NAME, APP))
+        if self._may_be_full("name", names) or self._may_be_full("app", apps):
+            return self._resolve_limited(table.tags())
+        return self._resolve_free(table, names, apps)
+
     def write(
         self, handles: Handles, timestamps_ms: Handles | int, values: NDArray[np.float64]
     ) -> NDArray[np.intp]:
@@ -179,24 +187,29 @@ class Limiter:
     def _may_be_full(self, kind: Kind, wanted: Mapping[str, int]) -> bool:
         """Whether these series, were they all new, would go beyond a limit."""
         key, limit, count = _KEYS[kind], self._limits[kind], self._store.index.count
+        if len(self._store.index) + sum(wanted.values()) <= limit:
+            return False
         return any(count(key, value) + more > limit for value, more in wanted.items() if value)
 
     def _resolve_free(
-        self, tags: Sequence[Tags], names: Mapping[str, int], apps: Mapping[str, int]
+        self,
+        tags: Sequence[Tags] | TagTable,
+        names: Mapping[str, int],
+        apps: Mapping[str, int],
     ) -> Resolved:
         """Series that fit, and which of them are new for the books."""
         store = self._store
         before, position = store.new_series, store.index.position
         resolved = store.resolve_all(tags)
         new = store.new_series - before
-        if new == len(tags):
+        if new == len(resolved.handles):
             self.churn.enter(names, apps, new)
         elif new:
             changes = store.index.changed_since(position)
             added = changes.added if changes is not None else resolved.handles[:0]
             is_new = np.isin(resolved.handles & ROW_MASK, added) & (resolved.handles >= 0)
-            chosen = [tags[place] for place in np.flatnonzero(is_new).tolist()]
-            self.churn.enter(_tally(chosen, NAME), _tally(chosen, APP), new)
+            names, apps = _tallies_at(tags, np.flatnonzero(is_new))
+            self.churn.enter(names, apps, new)
         return resolved
 
     def _resolve_limited(self, tags: Sequence[Tags]) -> Resolved:
@@ -393,6 +406,17 @@ class Limiter:
 
 def _may_go(key: str) -> bool:
     return key not in _KEPT and not key.startswith(_KEPT_PREFIX)
+
+
+def _tallies_at(
+    tags: Sequence[Tags] | TagTable, places: NDArray[np.intp]
+) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """How many of the series at these places have each name, and each application."""
+    if isinstance(tags, TagTable):
+        names, apps = tags.part(places).tallies((NAME, APP))
+        return names, apps
+    chosen = [tags[place] for place in places.tolist()]
+    return _tally(chosen, NAME), _tally(chosen, APP)
 
 
 def _tally(tags: Sequence[Tags], key: str) -> Mapping[str, int]:

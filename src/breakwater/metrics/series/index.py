@@ -31,6 +31,7 @@ from breakwater.metrics.selection.query import (
 from breakwater.metrics.series.pairs import UNKNOWN, Key, Pairs, bitmap_of
 from breakwater.metrics.series.rows import Rows
 from breakwater.metrics.series.rowtags import RowTags
+from breakwater.metrics.series.table import TagTable, distinct
 
 Idents = NDArray[np.int32]
 
@@ -46,13 +47,6 @@ class IndexImage(NamedTuple):
     pairs: list[tuple[str, str]]
 
 
-class TagTable(NamedTuple):
-    """Tags of many series, each pair once: lines [n, width] of places in `pairs`, then -1."""
-
-    pairs: list[tuple[str, str]]
-    lines: Idents
-
-
 class Changes(NamedTuple):
     """What happened to an index between two positions: rows that came, and rows that went."""
 
@@ -64,6 +58,7 @@ _MOST_CHANGES: Final = 4096
 _MOST_CHANGED: Final = 1 << 20
 _LAST = "\U0010ffff"
 _UNCHECKED = 4096
+_DENSE: Final = 16
 _NO_ROWS: Final = np.empty(0, dtype=np.int64)
 
 Check = Callable[[], None]
@@ -178,7 +173,7 @@ class TagIndex:
 
         def lines(positions: Rows | None, makes_new: bool) -> Idents:  # noqa: FBT001 - `Lines`
             chosen = table.lines if positions is None else table.lines[positions]
-            used = np.unique(chosen[chosen >= 0])
+            used = distinct(chosen, len(table.pairs))
             known = np.full(len(table.pairs) + 1, -1, dtype=np.int32)  # the last one stands for -1
             pairs = [table.pairs[place] for place in used.tolist()]
             known[used] = self._pairs.numbers(pairs, makes_new=makes_new)
@@ -189,12 +184,10 @@ class TagIndex:
     def tag_table(self, rows: Rows) -> TagTable:
         """The tags of some rows as a table; by the writer only."""
         lines = self._row_tags.table[rows]
-        is_pair = lines >= 0
-        used, places = np.unique(lines[is_pair], return_inverse=True)
-        local = np.full(lines.shape, -1, dtype=np.int32)
-        local[is_pair] = places
+        used = distinct(lines, self._pairs.most)
+        local = _places_of(used, lines)
         tags = self._pairs.table_of(used)
-        return TagTable(tags, local[:, is_pair.any(axis=0)])
+        return TagTable(tags, local[:, (local >= 0).any(axis=0)])
 
     def remove(self, row: int) -> None:
         """Take a row out; keys and values nobody carries any more disappear."""
@@ -330,7 +323,8 @@ class TagIndex:
     def count(self, key: str, value: str) -> int:
         """How many rows carry the pair."""
         entry = self._pairs.keys.get(key)
-        return 0 if entry is None else len(self._with(entry, value))
+        ident = None if entry is None else entry.values.get(value)
+        return 0 if ident is None else self._pairs.carriers(ident)
 
     def _intersection(self, left: Query, right: Query, check: Check) -> BitMap:
         if isinstance(left, Not):
@@ -421,6 +415,16 @@ class TagIndex:
             kept = changes[gone:]
             self._changed = sum(len(each.added) + len(each.removed) for each in kept)
             self._history = _History(forgotten + gone, kept)
+
+
+def _places_of(used: Idents, lines: Idents) -> Idents:
+    """Where each number of the lines is in `used`, which ascends and has them all; -1 stays -1."""
+    if len(used) and int(used[-1]) < _DENSE * lines.size:
+        places = np.full(int(used[-1]) + 2, -1, dtype=np.int32)  # the last one stands for -1
+        places[used] = np.arange(len(used))
+        return places[lines]
+    found = np.searchsorted(used, lines).astype(np.int32)
+    return np.where(lines < 0, np.int32(-1), found)
 
 
 def _compared(ordered: list[str], query: Compare) -> list[str]:

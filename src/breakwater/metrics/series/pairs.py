@@ -82,6 +82,11 @@ class Pairs:
         return len(self._values) - unused
 
     @property
+    def most(self) -> int:
+        """All numbers of pairs are below this."""
+        return len(self._values)
+
+    @property
     def size_bytes(self) -> int:
         """Memory of the columns."""
         return int(self._key_of.nbytes + self._only.nbytes)
@@ -109,6 +114,14 @@ class Pairs:
             return BitMap((only,))
         many = self._many.get(ident) if only == _MANY else None
         return BitMap() if many is None else many
+
+    def carriers(self, ident: int) -> int:
+        """How many rows carry a pair."""
+        only = int(self._only[ident])
+        if only >= 0:
+            return 1
+        many = self._many.get(ident) if only == _MANY else None
+        return 0 if many is None else len(many)
 
     def union(self, idents: Sequence[int]) -> BitMap:
         """The rows that carry any of these pairs."""
@@ -141,7 +154,15 @@ class Pairs:
 
     def numbers(self, pairs: Iterable[tuple[str, str]], *, makes_new: bool = False) -> Idents:
         """The numbers of pairs one by one, int32 [n]; as `lines` else."""
-        found = [self._column(name, [value], makes_new=makes_new)[0] for name, value in pairs]
+        found = []
+        for name, value in pairs:
+            key = self.keys.get(name)
+            ident = UNKNOWN if key is None else key.values.get(value, UNKNOWN)
+            if ident == UNKNOWN and makes_new:
+                key = key or self._new_key(name)
+                self._new_value(key, value)
+                ident = key.values[value]
+            found.append(ident)
         return np.array(found, dtype=np.int32)
 
     def carry(self, rows: Rows, lines: Idents) -> None:

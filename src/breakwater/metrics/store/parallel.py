@@ -8,9 +8,10 @@ thread that asks works too; when the others are busy with other queries it does 
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from breakwater.metrics.deadline import Deadline
 from breakwater.metrics.store.blocks import Directory, load_kernels
 from breakwater.metrics.store.spans import FIRST, SLOTS, Spans
+
+_T = TypeVar("_T")
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -121,6 +124,22 @@ def fold(  # noqa: PLR0917 - what the loop itself takes
         wait(begun)
     for each in begun:
         each.result()
+
+
+def both_halves(one: Callable[[], _T], other: Callable[[], _T]) -> tuple[_T, _T]:
+    """What two pieces of work come to, the second by a helping thread when one is idle.
+
+    Worth it only where both release the GIL.
+    """
+    if _thread_count() == 1:
+        return one(), other()
+    helped = _helpers().submit(other)
+    try:
+        first = one()
+    except BaseException:
+        helped.cancel()
+        raise
+    return first, other() if helped.cancel() else helped.result()
 
 
 def _held(spans: Spans, first: int, last: int) -> tuple[int, int] | None:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from breakwater.metrics.errors import SeriesLimitError
 from breakwater.metrics.grid.steps import check_stored_step
 from breakwater.metrics.normalize.standings import Standings
-from breakwater.metrics.series.index import TagIndex, TagTable
+from breakwater.metrics.series.index import TagIndex
 from breakwater.metrics.series.kinds import KIND_TAG, KINDS, RATE, REPLACE
 from breakwater.metrics.series.rows import Handles, Rows, RowTable
 from breakwater.metrics.series.rowtags import load_folding
-from breakwater.metrics.series.table import SeriesTable
+from breakwater.metrics.series.table import SeriesTable, TagTable
 from breakwater.metrics.settings import MetricsSettings
 from breakwater.metrics.store.blocks import (
     SEGMENT_ROWS,
@@ -89,15 +89,21 @@ class SeriesStore:
             raise error
         return int(handles[0])
 
-    def resolve_all(self, tags: Sequence[Mapping[str, str]]) -> Resolved:
-        """Handles of the series with these (valid) tags; new series are made, 3 us each.
+    def resolve_all(self, tags: Sequence[Mapping[str, str]] | TagTable) -> Resolved:
+        """Handles of the series with these (valid) tags; new series are made.
+
+        A new series is a matter of 3 us, of less than 1 in a table.
 
         The same tags may come twice. When there is no more room, series that are known still
         get their handles.
         """
         with self.mutex:
-            fresh = self.rows.offered(len(tags))
-            rows, added = self.index.add_all(tags, fresh)
+            if isinstance(tags, TagTable):
+                fresh = self.rows.offered(len(tags.lines))
+                rows, added = self.index.add_table(tags, fresh)
+            else:
+                fresh = self.rows.offered(len(tags))
+                rows, added = self.index.add_all(tags, fresh)
             if len(added):
                 self._enter(added)
             handles = self.rows.handles(rows)
@@ -115,7 +121,8 @@ class SeriesStore:
         if len(rows) == 1:
             self.recorder.define(serial, slot, self.index.tags_of(int(rows[0])))
         else:
-            self.recorder.define_all(SeriesTable(serial, slot, *self.index.tag_table(rows)))
+            table = self.index.tag_table(rows)
+            self.recorder.define_all(SeriesTable(serial, slot, table.pairs, table.lines))
 
     def _take(self, rows: Rows, serials: Handles, block: int | Handles) -> None:
         self.rows.take(rows)

@@ -7,7 +7,7 @@ none of these stands for its own name. `:s` and `:decode` steps are applied in t
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from breakwater.metrics.language.expressions import DataExpression, Expression, 
 from breakwater.metrics.language.infix import infix
 from breakwater.metrics.language.named import NamedRewrite
 from breakwater.metrics.language.styled import Styled
-from breakwater.metrics.language.variables import filled
+from breakwater.metrics.language.variables import Template, filled
 from breakwater.metrics.reading.plan import tags_label
 from breakwater.metrics.selection.escapes import unescape
 from breakwater.metrics.selection.query import (
@@ -146,10 +146,27 @@ class Legend:
     """
 
     def __init__(self, styled: Styled) -> None:
-        self._template = styled.get("legend")
+        template = styled.get("legend")
+        self._template = None if template is None else Template(template)
         self._steps = styled.get("sed")
         self.offset = offset_of(styled)
-        self._needs_statistics = "atlas." in f"{self._template}{self._steps}"
+        self._needs_statistics = "atlas." in f"{template}{self._steps}"
+
+    def texts(
+        self,
+        tags: Sequence[dict[str, str]],
+        labels: Sequence[str | None],
+        values: Values,
+        check: Callable[[], None],
+    ) -> list[str]:
+        """The legends of lines [n, points]; `check` is called before each that may take long."""
+        if self._template is not None and self._steps is None and not self._needs_statistics:
+            return [self._template.filled(each) for each in tags]
+        found = []
+        for known, label, line in zip(tags, labels, values, strict=True):
+            check()
+            found.append(self.text(known, label, line))
+        return found
 
     def text(self, tags: dict[str, str], label: str | None, values: Values | None = None) -> str:
         """The legend of one line; a label of None is derived from the tags.
@@ -162,7 +179,7 @@ class Legend:
         else:
             if self._needs_statistics and values is not None:
                 known.update(statistics(values))
-            text = filled(self._template, lambda name: known.get(name, name))
+            text = self._template.filled(known)
         return text if self._steps is None else _rewritten(text, self._steps, known)
 
 

@@ -18,10 +18,13 @@ from breakwater.compiled import (
     bits_of,
     high_product,
     inlined,
+    leading_zeros,
     loop,
     store_byte,
     store_word,
+    trailing_zeros,
 )
+from breakwater.metrics.store.parallel import both_halves
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -64,8 +67,12 @@ _FORTY: Final = np.uint64(40)
 _FOUR: Final = np.uint64(4)
 _NONE: Final = np.uint64(0)
 _MILLION: Final = 1e6
-_MOST_MILLIONTHS: Final = 1e9
+_MILLION_WHOLE: Final = np.uint64(1_000_000)
+_LEAST_MILLIONTHS: Final = 1e-4
+_MOST_MILLIONTHS: Final = 1e8
 _MOST_WHOLE: Final = 1e15
+_POINT_ZERO: Final = np.uint64(0x302E)
+_LAST_BYTE: Final = np.uint64(1 << 56)
 _ZEROS: Final = np.uint64(0x3030303030303030)
 _ZERO_POINT_ZEROS: Final = np.uint64(0x3030303030302E30)
 
@@ -205,15 +212,9 @@ def _put_power(at: int, digits: np.uint64, length: int, power: int) -> int:
 
 
 @inlined
-def _decimal(value: float, bits: np.uint64) -> tuple[np.uint64, int]:
+def _decimal(bits: np.uint64) -> tuple[np.uint64, int]:
     """Digits, the last of which is no zero, and exponent of a positive finite double."""
-    digits, exponent = _NONE, 0
-    if 1e-4 <= value < _MOST_MILLIONTHS:
-        millionths = np.int64(value * _MILLION + 0.5)
-        if np.float64(millionths) / _MILLION == value:
-            digits, exponent = np.uint64(millionths), -6
-    if digits == _NONE:
-        digits, exponent = _shortest(bits)
+    digits, exponent = _shortest(bits)
     while digits % _FOUR_DIGITS == _NONE:
         digits //= _FOUR_DIGITS
         exponent += 4
@@ -221,6 +222,36 @@ def _decimal(value: float, bits: np.uint64) -> tuple[np.uint64, int]:
         digits //= _TEN
         exponent += 1
     return digits, exponent
+
+
+@inlined
+def _put_whole(at: int, number: np.uint64) -> int:
+    """Write a whole number below 10**8; returns where it ends. Up to 8 bytes are overwritten."""
+    digits = _eight_digits(number)
+    skipped = trailing_zeros((digits ^ _ZEROS) | _LAST_BYTE) >> 3
+    store_word(at, digits >> np.uint64(8 * skipped))
+    return at + 8 - skipped
+
+
+@inlined
+def _put_millionths(at: int, number: np.uint64) -> int:
+    """Write a number of millionths below 10**14 as a decimal; returns where it ends."""
+    whole = number // _MILLION_WHOLE
+    at = _put_whole(at, whole)
+    digits = _eight_digits((number - whole * _MILLION_WHOLE) * _HUNDRED)
+    store_word(at, (digits << np.uint64(8)) | np.uint64(46))
+    return at + 9 - (leading_zeros((digits ^ _ZEROS) | _ONE) >> 3)
+
+
+@loop
+def _put_decimal(at: int, bits: np.uint64) -> int:
+    """Write a positive finite double by its shortest digits; returns where it ends."""
+    digits, exponent = _decimal(bits)
+    length = _length(digits)
+    point = length + exponent
+    if -4 < point <= 16:
+        return _put_fixed(at, digits, length, point)
+    return _put_power(at, digits, length, point - 1)
 
 
 @inlined
@@ -235,18 +266,22 @@ def _put_number(at: int, value: float) -> int:
     if bits == _NONE:
         store_word(at, _ZERO_POINT_ZEROS)
         return at + 3
-    if value < _MOST_WHOLE:
+    if _LEAST_MILLIONTHS <= value < _MOST_MILLIONTHS:
+        whole = np.int64(value)
+        if np.float64(whole) == value:
+            at = _put_whole(at, np.uint64(whole))
+            store_word(at, _POINT_ZERO)
+            return at + 2
+        millionths = np.int64(value * _MILLION + 0.5)
+        if np.float64(millionths) / _MILLION == value:
+            return _put_millionths(at, np.uint64(millionths))
+    elif value < _MOST_WHOLE:
         whole = np.int64(value)
         if np.float64(whole) == value:
             digits = np.uint64(whole)
             length = _length(digits)
             return _put_fixed(at, digits, length, length)
-    digits, exponent = _decimal(value, bits)
-    length = _length(digits)
-    point = length + exponent
-    if -4 < point <= 16:
-        return _put_fixed(at, digits, length, point)
-    return _put_power(at, digits, length, point - 1)
+    return _put_decimal(at, bits)
 
 
 @inlined
@@ -271,26 +306,27 @@ def _put_mark(at: int, mark: int) -> int:
 
 
 @loop
-def put_table(
+def put_table(  # noqa: PLR0917 - numba has no keyword-only arguments
     values: Floats,
-    by_column: bool,  # noqa: FBT001 - numba has no keyword-only arguments
+    by_column: bool,  # noqa: FBT001 - the same
+    first: int,
+    last: int,
     names: Bytes,
     frame: Bytes,
     out: Bytes,
 ) -> int:
-    """Write a table as `[1.0,2.0],[3.0,NaN]`; returns how many bytes of `out` it takes.
+    """Write lists of a table as `[1.0,2.0],[3.0,NaN]`; returns how many bytes of `out` they take.
 
-    values: float64 [rows, columns]; by_column writes each column as a list, else each row.
+    values: float64 [rows, columns]; by_column writes each column as a list, else each row. first,
+    last: the lists to write, without the last.
     names: what stands for NaN, infinity and minus infinity, uint8 [3, at most 11], zero-padded.
     frame: what opens a list, parts its numbers, closes it, and parts the lists, uint8 [4]; zero
     for nothing. out: uint8, at least WIDEST + 1 bytes a number, 3 a list and SLACK.
     """
-    lists, numbers = values.shape
-    if by_column:
-        lists, numbers = numbers, lists
+    numbers = values.shape[0] if by_column else values.shape[1]
     start = at = address_of(out)
-    for i in range(lists):
-        at = _put_mark(at, frame[3] if i > 0 else 0)
+    for i in range(first, last):
+        at = _put_mark(at, frame[3] if i > first else 0)
         at = _put_mark(at, frame[0])
         for j in range(numbers):
             at = _put_mark(at, frame[1] if j > 0 else 0)
@@ -299,6 +335,9 @@ def put_table(
         at = _put_mark(at, frame[2])
     return at - start
 
+
+_WORTH_A_THREAD: Final = 20_000
+"""Numbers from which on another thread is asked to help, which takes the time of some thousand."""
 
 _NAMES: Final = {
     "quoted": ('"NaN"', '"Infinity"', '"-Infinity"'),
@@ -314,6 +353,26 @@ def _names(texts: tuple[str, ...]) -> Bytes:
 _NAME_BYTES: Final = {style: _names(texts) for style, texts in _NAMES.items()}
 
 
+def table_parts(
+    values: Floats, *, by_column: bool = False, names: str = "quoted", frame: str = "[,],"
+) -> list[memoryview]:
+    """`table_text` in pieces that follow each other: a large table is made on several cores."""
+    values = np.ascontiguousarray(values)
+    numbers, lists = values.shape if by_column else values.shape[::-1]
+
+    def part(first: int, last: int) -> memoryview:
+        count = last - first
+        out = np.empty(count * (numbers * (WIDEST + 1) + 3) + SLACK, np.uint8)
+        size = put_table(values, by_column, first, last, _NAME_BYTES[names], _marks(frame), out)
+        return out[:size].data
+
+    if values.size < _WORTH_A_THREAD or lists < 2:
+        return [part(0, lists)]
+    first, second = both_halves(lambda: part(0, lists // 2), lambda: part(lists // 2, lists))
+    between = frame[3].strip().encode()
+    return [first, memoryview(between), second]
+
+
 def table_text(
     values: Floats, *, by_column: bool = False, names: str = "quoted", frame: str = "[,],"
 ) -> bytes:
@@ -323,11 +382,8 @@ def table_text(
     written. frame: what opens a list, parts its numbers, closes it, and parts lists; a blank for
     nothing. 16 to 35 ns a number.
     """
-    lists = max(values.shape)
-    out = np.empty(values.size * (WIDEST + 1) + 3 * lists + SLACK, np.uint8)
-    values = np.ascontiguousarray(values)
-    size = put_table(values, by_column, _NAME_BYTES[names], _marks(frame), out)
-    return out[:size].tobytes()
+    parts = table_parts(values, by_column=by_column, names=names, frame=frame)
+    return b"".join(parts)
 
 
 @lru_cache(16)
