@@ -24,7 +24,7 @@ from breakwater.drill.proof import (
     judge,
     run_of,
 )
-from breakwater.drill.proof_picture import proof_svg
+from breakwater.drill.proof_picture import proof_svg, smoothed
 from breakwater.drill.prove import check_wishes
 from breakwater.render import png
 
@@ -126,6 +126,13 @@ def test_every_fault_hits_all_there_is() -> None:
         assert details.get("percent") == 100 or details.get("all_instances")
 
 
+def test_a_fall_is_not_drawn_before_its_cause() -> None:
+    """The curve is a mean of what was, never of what is to come."""
+    drawn = smoothed([6.0] * 10 + [0.0] * 10)
+    assert list(drawn[:10]) == [6.0] * 10
+    assert list(drawn[10:16]) == pytest.approx([4.8, 3.6, 2.4, 1.2, 0.0, 0.0])
+
+
 @pytest.mark.parametrize("bare", [None, _run(0.1), _run(0.1, after_s=2)])
 def test_a_proof_can_be_drawn(bare: Run | None) -> None:
     """With and without the contrast, which may have been cut short."""
@@ -135,7 +142,7 @@ def test_a_proof_can_be_drawn(bare: Run | None) -> None:
     svg = proof_svg(proof)
     ET.fromstring(svg)
     assert "ranker is down" in svg
-    assert ("without (10.0 %)" in svg) == (bare is not None)
+    assert ("without fallbacks (10.0 %)" in svg) == (bare is not None)
     assert png(svg).startswith(b"\x89PNG")
 
 

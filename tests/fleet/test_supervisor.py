@@ -344,6 +344,17 @@ async def test_kill_is_not_undone_by_the_budget(tmp_path: Path) -> None:
         assert fleet.stats().started == 1
 
 
+async def test_one_process_can_be_ended_in_good_order(tmp_path: Path) -> None:
+    """It is sent SIGTERM and stays dead, the others live on."""
+    budget = RestartBudget(times=5, first_wait_s=0.0)
+    async with Supervisor(tmp_path, SystemClock(), restarts=budget) as fleet:
+        await fleet.start([python("a-1", SLEEPER), python("a-2", SLEEPER)])
+        await fleet.end("a-1")
+        assert fleet.processes()[0].exit_code == -signal.SIGTERM
+        assert fleet.alive() == ["a-2"]
+        assert fleet.stats().started == 2
+
+
 async def test_an_error_in_the_block_passes_unwrapped_and_leaves_none(tmp_path: Path) -> None:
     """The block's own exception comes out as it is, after everything was stopped."""
     pids = []

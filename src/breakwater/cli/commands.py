@@ -27,6 +27,9 @@ TABLE: Final = {
     "prove": LazyCommand(
         "breakwater.drill.commands:prove", "Break dependencies whole; show that streams go on."
     ),
+    "gameday": LazyCommand(
+        "breakwater.drill.commands:gameday", "Restart a fleet, or lose its registry, under load."
+    ),
     "triage": LazyCommand(
         "breakwater.incidents.commands:triage", "Name the broken service, from a running server."
     ),

@@ -4,11 +4,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+import anyio
 import msgspec
 
 from breakwater.chaos import Fault
 from breakwater.drill.errors import StageError
 from breakwater.incidents import Incident, TriageResult
+from breakwater.model import InstanceView
 from breakwater.topology import Topology
 
 
@@ -104,6 +106,25 @@ class PlatformClient:
     async def set_load(self, rps: float) -> None:
         """Make the players send `rps` requests a second to the edge."""
         await self._send("POST", f"{self._players_url}/load", {"rps": rps})
+
+    async def load(self) -> dict[str, Any]:
+        """What the players have counted since they started."""
+        found: dict[str, Any] = msgspec.json.decode(
+            await self._send("GET", f"{self._players_url}/load")
+        )
+        return found
+
+    async def wait_listed(self, service: str, instance: str, patience_s: float = 30.0) -> None:
+        """Wait until the registry shows the instance as UP."""
+        with anyio.fail_after(patience_s):
+            while True:
+                body = await self._get("/api/v1/registry/instances", service=service)
+                view = msgspec.json.decode(body, type=InstanceView)
+                if any(
+                    one.instance_id == instance and one.status == "UP" for one in view.instances
+                ):
+                    return
+                await anyio.sleep(0.1)
 
     async def _get(self, path: str, **query: int | str) -> bytes:
         return await self._send("GET", self._url + path, None, query)

@@ -1,4 +1,4 @@
-"""`breakwater demo`, `breakwater drill` and `breakwater prove`."""
+"""`breakwater demo`, `breakwater drill`, `breakwater prove` and `breakwater gameday`."""
 
 import sys
 from pathlib import Path
@@ -129,3 +129,45 @@ def prove(
         as_json=as_json,
     )
     sys.exit(run_prove(settings))
+
+
+@click.command()
+@click.argument("exercise", type=click.Choice(["rolling-restart", "registry-outage"]))
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the fleet's people.")
+@click.option("--rps", type=float, default=60.0, show_default=True, help="Edge requests a second.")
+@click.option(
+    "--away",
+    "away_s",
+    type=click.FloatRange(1, 3_600),
+    default=60.0,
+    show_default=True,
+    help="Seconds for which the registry is away.",
+)
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("breakwater-gameday"),
+    show_default=True,
+    help="Folder for the picture.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+def gameday(
+    exercise: str, seed: int, rps: float, away_s: float, pictures: Path, as_json: bool
+) -> None:
+    """Restart a fleet under load, or lose its registry, and count who noticed.
+
+    Exit code 0 only if nobody did: no stream start failed and, while the registry was away, no
+    request at all.
+    """
+    from breakwater.drill.gameday import Exercise  # noqa: PLC0415 - starts heavy rooms
+    from breakwater.drill.rehearse import GameDaySettings, run_gameday  # noqa: PLC0415 - as above
+
+    settings = GameDaySettings(
+        exercise=Exercise(exercise),
+        seed=seed,
+        rps=rps,
+        away_s=away_s,
+        folder=pictures,
+        as_json=as_json,
+    )
+    sys.exit(run_gameday(settings))

@@ -46,7 +46,7 @@ def proof_svg(proof: Proof, *, width: int = 960, height: int = 380) -> str:
             width=width,
             height=height,
             legend="labels",
-            footer=f"stream starts are means of {_SMOOTH_S} s; shares are of the people who came",
+            footer=f"stream starts: means of the last {_SMOOTH_S} s; shares: of those who came",
         )
     )
 
@@ -56,7 +56,7 @@ def _starts(proof: Proof) -> list[PlotLine]:
     starts = [
         PlotLine(
             label=f"stream starts/s, with fallbacks ({run.holding.starts_percent:.1f} %)",
-            values=_smooth(run.curve.sps),
+            values=smoothed(run.curve.sps),
             colour=_GOOD,
             width=2.5,
             is_stepped=False,
@@ -65,8 +65,8 @@ def _starts(proof: Proof) -> list[PlotLine]:
     if proof.bare is not None:
         starts.append(
             PlotLine(
-                label=f"without ({proof.bare.holding.starts_percent:.1f} %)",
-                values=_fitted(_smooth(proof.bare.curve.sps), len(run.curve.sps)),
+                label=f"without fallbacks ({proof.bare.holding.starts_percent:.1f} %)",
+                values=_fitted(smoothed(proof.bare.curve.sps), len(run.curve.sps)),
                 colour=_BAD,
                 width=2.5,
                 dash="6 4",
@@ -114,11 +114,10 @@ def _outage(run: Run, target: str) -> PlotSpan:
     )
 
 
-def _smooth(values: list[float]) -> npt.NDArray[np.float64]:
-    """Centred means of `_SMOOTH_S` seconds, of fewer at the ends."""
-    half = _SMOOTH_S // 2
+def smoothed(values: list[float]) -> npt.NDArray[np.float64]:
+    """Means of the last `_SMOOTH_S` seconds, fewer at first: no fall comes before its cause."""
     return np.asarray(
-        [np.mean(values[max(0, at - half) : at + half + 1]) for at in range(len(values))],
+        [np.mean(values[max(0, end - _SMOOTH_S) : end]) for end in range(1, len(values) + 1)],
         dtype=np.float64,
     )
 

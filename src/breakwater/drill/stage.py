@@ -16,7 +16,7 @@ from breakwater.model import Clock, ProcessSpec
 from breakwater.reference import fleet_plan
 
 PLAYER = "player"
-_PLATFORM = "platform"
+PLATFORM = "platform"
 
 
 class StageSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +56,8 @@ class Stage:
 
     def check_platform(self) -> None:
         """Raise StageError when the platform itself has gone."""
-        if _PLATFORM not in self.supervisor.alive():
-            log = self.settings.folder / "logs" / f"{_PLATFORM}.log"
+        if PLATFORM not in self.supervisor.alive():
+            log = self.settings.folder / "logs" / f"{PLATFORM}.log"
             raise StageError(f"the platform has ended by itself; its log: {log}")
 
 
@@ -105,8 +105,8 @@ def _platform_spec(settings: StageSettings, http_port: int, udp_port: int) -> Pr
     }
     flags = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
     return ProcessSpec(
-        name=_PLATFORM,
-        service=_PLATFORM,
+        name=PLATFORM,
+        service=PLATFORM,
         argv=[sys.executable, "-m", "breakwater.cli", "serve", *flags],
         port=http_port,
         ready_url=f"http://127.0.0.1:{http_port}/healthcheck",

@@ -158,6 +158,12 @@ class Supervisor:
             raise _overdue([name], {name: child}, deadline_s) from None
         self._emit(FleetEventKind.RESTARTED, child)
 
+    async def end(self, name: str, *, grace_s: float | None = None) -> None:
+        """SIGTERM to the process, SIGKILL after `grace_s`; returns when it is dead, for good."""
+        child = self._named(name)
+        with anyio.CancelScope(shield=True):
+            await self._end([child], self._grace_s if grace_s is None else grace_s)
+
     async def kill(self, name: str) -> None:
         """SIGKILL the process and all it started, and return when it is dead; it stays dead."""
         child = self._named(name)

@@ -49,14 +49,15 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True):
 def _guard(
     timeout_s: float,
     places: int,
+    instead: str = "",
     *,
     retries: bool = False,
     hedged: bool = False,
     keeps: int = 0,
     is_person: bool = False,
-) -> CommandConfig:
-    """The guard of an edge; keeps: answers kept for when there is no new one."""
-    return CommandConfig(
+) -> tuple[CommandConfig, str]:
+    """The guard of an edge and what stands in; keeps: answers kept for when there is no new one."""
+    config = CommandConfig(
         timeout_s=timeout_s,
         total_s=timeout_s if retries or hedged else None,
         breaker=None if is_person else BreakerConfig(),
@@ -65,127 +66,83 @@ def _guard(
         hedge=HedgeConfig() if hedged else None,
         stale=StaleConfig(max_stale_s=_STALE_S, max_entries=keeps) if keeps else None,
     )
+    return config, instead
 
 
-_EDGES: Final = (
-    Edge(caller="player", callee="gateway", config=_guard(3.0, MAX_PEOPLE, is_person=True)),
-    Edge(
-        caller="player",
-        callee="cdn",
-        config=_guard(1.0, MAX_PEOPLE, is_person=True),
-        instead="the next appliance of the steering answer",
-    ),
-    Edge(
-        caller="gateway",
-        callee="account",
-        config=_guard(1.0, 200, retries=True, keeps=10_000),
-        instead="who this token was when account last answered; else a guest, who may only look",
-    ),
-    Edge(
-        caller="gateway",
-        callee="session",
-        config=_guard(1.0, 200),
-        instead="nothing to go on with",
-    ),
-    Edge(
-        caller="gateway",
-        callee="personalization",
-        config=_guard(1.0, 200, retries=True),
-        instead="popular titles, from the list shipped with the code",
-    ),
-    Edge(
-        caller="gateway",
-        callee="catalogue",
-        config=_guard(1.0, 200, retries=True),
-        instead="the last description of each title; on a page, else its bare id",
-    ),
-    Edge(
-        caller="gateway",
-        callee="features",
-        config=_guard(0.5, 100),
-        instead="the event is lost",
-    ),
-    Edge(
-        caller="gateway",
-        callee="playback",
-        config=_guard(1.0, 200),
-        instead="for heartbeat and stop: said again later; a start fails",
-    ),
-    Edge(caller="gateway", callee="manifest", config=_guard(1.0, 50, retries=True)),
-    Edge(
-        caller="personalization",
-        callee="features",
-        config=_guard(0.6, 100),
-        instead="neutral features",
-    ),
-    Edge(
-        caller="personalization",
-        callee="ranker",
-        config=_guard(0.6, 100, hedged=True),
-        instead="popularity",
-    ),
-    Edge(
-        caller="personalization",
-        callee="catalogue",
-        config=_guard(0.6, 100, keeps=100),
-        instead="the last such list, else the one shipped with the code",
-    ),
-    Edge(
-        caller="playback",
-        callee="session",
-        config=_guard(0.4, 100),
-        instead="for reports: said again by the next; a start fails",
-    ),
-    Edge(
-        caller="playback",
-        callee="manifest",
-        config=_guard(0.5, 100, retries=True, keeps=1000),
-        instead="the last such manifest, else one written from the titles shipped with the code",
-    ),
-    Edge(caller="playback", callee="licence", config=_guard(0.5, 100)),
-    Edge(
-        caller="playback",
-        callee="steering",
-        config=_guard(0.5, 100, retries=True),
-        instead="nearness alone, from the registry",
-    ),
-    Edge(
-        caller="manifest",
-        callee="catalogue",
-        config=_guard(0.3, 100, keeps=2000),
-        instead="the last description, else the one shipped with the code",
-    ),
-    Edge(caller="licence", callee="account", config=_guard(0.3, 100)),
-    Edge(caller="licence", callee="session", config=_guard(0.3, 100)),
-    Edge(
-        caller="session",
-        callee="features",
-        config=_guard(0.35, 50),
-        instead="the event is lost",
-    ),
-    Edge(
-        caller="steering",
-        callee="cdn",
-        config=_guard(0.5, 20),
-        instead="a missed poll is what steering looks for",
-    ),
-    Edge(
-        caller="cdn",
-        callee="origin",
-        config=_guard(0.6, 50),
-    ),
-)
-EDGES: Final = {(edge.caller, edge.callee): edge for edge in _EDGES}
+_CALLS: Final = {
+    "player": {
+        "gateway": _guard(3.0, MAX_PEOPLE, is_person=True),
+        "cdn": _guard(1.0, MAX_PEOPLE, "the next appliance of the steering answer", is_person=True),
+    },
+    "gateway": {
+        "account": _guard(
+            1.0,
+            200,
+            "who this token was when account last answered; else a guest, who may only look",
+            retries=True,
+            keeps=10_000,
+        ),
+        "session": _guard(1.0, 200, "nothing to go on with"),
+        "personalization": _guard(
+            1.0, 200, "popular titles, from the list shipped with the code", retries=True
+        ),
+        "catalogue": _guard(
+            1.0,
+            200,
+            "the last description of each title; on a page, else its bare id",
+            retries=True,
+        ),
+        "features": _guard(0.5, 100, "the event is lost"),
+        "playback": _guard(1.0, 200, "for heartbeat and stop: said again later; a start fails"),
+        "manifest": _guard(1.0, 50, retries=True),
+    },
+    "personalization": {
+        "features": _guard(0.6, 100, "neutral features"),
+        "ranker": _guard(0.6, 100, "popularity", hedged=True),
+        "catalogue": _guard(
+            0.6, 100, "the last such list, else the one shipped with the code", keeps=100
+        ),
+    },
+    "playback": {
+        "session": _guard(0.4, 100, "for reports: said again by the next; a start fails"),
+        "manifest": _guard(
+            0.5,
+            100,
+            "the last such manifest, else one written from the titles shipped with the code",
+            retries=True,
+            keeps=1000,
+        ),
+        "licence": _guard(0.5, 100),
+        "steering": _guard(0.5, 100, "nearness alone, from the registry", retries=True),
+    },
+    "manifest": {
+        "catalogue": _guard(
+            0.3, 100, "the last description, else the one shipped with the code", keeps=2000
+        ),
+    },
+    "licence": {
+        "account": _guard(0.3, 100),
+        "session": _guard(0.3, 100),
+    },
+    "session": {"features": _guard(0.35, 50, "the event is lost")},
+    "steering": {"cdn": _guard(0.5, 20, "a missed poll is what steering looks for")},
+    "cdn": {"origin": _guard(0.6, 50)},
+}
+EDGES: Final = {
+    (caller, callee): Edge(caller=caller, callee=callee, config=config, instead=instead)
+    for caller, callees in _CALLS.items()
+    for callee, (config, instead) in callees.items()
+}
 
 
 def edges_of(caller: str) -> list[Edge]:
     """Whom a service calls."""
-    return [edge for edge in _EDGES if edge.caller == caller]
+    return [edge for edge in EDGES.values() if edge.caller == caller]
 
 
 def edges_to(callee: str) -> list[Edge]:
     """Who calls a service."""
-    return [edge for edge in _EDGES if edge.callee == callee]
+    return [edge for edge in EDGES.values() if edge.callee == callee]
 
 
 def upstream_of(callee: str) -> list[str]:

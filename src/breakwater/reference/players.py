@@ -52,6 +52,7 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
 
     edge_rps: edge requests that ended, well or badly; errors: those that ended badly, ever.
     sps: stream starts. people: how many are here now; turned_away: arrivals over the limit.
+    wanted: people who came to watch, ever; unserved: those of them who got no stream.
     """
 
     target_rps: float
@@ -65,6 +66,10 @@ class LoadReport(msgspec.Struct, frozen=True, kw_only=True):
     errors: int
     starts: int
     turned_away: int
+    wanted: int
+    unserved: int
+    segments: int
+    segment_errors: int
 
 
 class FleetTheatre:
@@ -78,6 +83,7 @@ class FleetTheatre:
             got: service.counter("stream.wanted", result="success" if got else "failure")
             for got in (True, False)
         }
+        self.came = self.served = 0
         self.requests = Rate(world.clock)
         self.errors = Rate(world.clock)
         self.starts = Rate(world.clock)
@@ -141,6 +147,8 @@ class FleetTheatre:
     def wanted(self, *, got: bool) -> None:
         """Count somebody who came to watch, by what came of it."""
         self._wanted[got].increment()
+        self.came += 1
+        self.served += got
 
     async def _post(
         self, script: Script, path: str, endpoint: str, told: msgspec.Struct
@@ -208,6 +216,10 @@ class PlayerService:
             errors=int(theatre.errors.total),
             starts=int(theatre.starts.total),
             turned_away=self._turned_away,
+            wanted=theatre.came,
+            unserved=theatre.came - theatre.served,
+            segments=int(theatre.segments.total),
+            segment_errors=int(theatre.segment_errors.total),
         )
 
     async def _get_load(self, request: Request) -> Response:  # noqa: ARG002 - ASGI shape
