@@ -18,6 +18,7 @@ class Stub:
         self.told: list[dict[str, Any]] = []
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.switched: list[str] = []
         self.holds: list[dict[str, Any]] = []
         self.is_busy_for = 0
         self.answer: Answering = lambda _: {"statusCode": 200}
@@ -55,6 +56,11 @@ def eureka_stub() -> Iterator[Stub]:
                 answers = [stub.answer(entry) for entry in entries]
                 stub.told.extend(entries)
                 self._reply(200, {"responseList": answers})
+
+        def do_PUT(self) -> None:
+            said = self.headers["x-netflix-discovery-replication"]
+            stub.switched.append(f"{self.path} {said}")
+            self._reply(400, {})
 
         def _reply(self, status: int, document: object) -> None:
             content = json.dumps(document).encode()

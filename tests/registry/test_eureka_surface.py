@@ -209,6 +209,7 @@ def test_a_group_is_switched(registry: Registry, client: TestClient) -> None:
     client.put("/eureka/asg/blue/status?value=ENABLED")
     assert {info.status.value for info in registry.infos()} == {"UP", "DOWN"}
     assert registry.groups.disabled == []
+    assert client.put(f"/eureka/asg/{'x' * 513}/status?value=DISABLED").status_code == 400
 
 
 def test_overrides_outlive_evictions(registry: Registry, clock: FakeClock) -> None:

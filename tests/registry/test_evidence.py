@@ -141,3 +141,14 @@ def test_a_renewal_after_a_refusal_refutes_refusals() -> None:
     assert record.is_contradicted
     record.note_probe(probed(Finding.SILENT, 31))
     assert not record.is_contradicted
+
+
+def test_a_renewal_after_a_silent_health_check_refutes_that_alone() -> None:
+    """Refusals are proof all the same, and an answer takes it back."""
+    record = Record()
+    record.note_probe(probed(Finding.SILENT, 20))
+    record.note_renewal(5.0, is_late=False)
+    record.note_probe(probed(Finding.REFUSED, 40))
+    assert record.contradicted is Finding.SILENT
+    record.note_probe(probed(Finding.ANSWERS, 50))
+    assert not record.is_contradicted

@@ -330,3 +330,26 @@ def test_acts_that_cannot_be(
     assert (answer.status_code, answer.json()["type"]) == (status, "error")
     assert told in answer.json()["message"]
     assert client.get(f"{BASE}/acts").json() == {"acts": []}
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"window_s": -1e9},
+        {"callees": [{"service": "ranker", "instance_id": "ranker-a-1", "failures": -5}]},
+        {"callees": [{"service": "ranker", "instance_id": "ranker-a-1", "breaker": "x" * 65}]},
+        {"caller": {"service": "gateway", "instance_id": "g" * 513}},
+    ],
+)
+def test_reports_that_would_never_age_or_be_too_long_are_refused(
+    client: TestClient, directory: Directory, lie: dict[str, object]
+) -> None:
+    """A window that begins in the future, counts below nothing and endless names are not taken."""
+    honest = {
+        "caller": {"service": "gateway", "instance_id": "g-1"},
+        "window_s": 5.0,
+        "callees": [{"service": "ranker", "instance_id": "ranker-a-1", "calls": 1}],
+    }
+    assert client.post(f"{BASE}/evidence", json={**honest, **lie}).status_code == 400
+    assert directory.stats().judge.callers == 0
+    assert client.post(f"{BASE}/evidence", json=honest).status_code == 202

@@ -1,7 +1,9 @@
 """What registries say to each other, and what they make of it."""
 
+import asyncio
 import json
 
+import aiohttp
 import msgspec
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ from breakwater.registry import (
     RegistrySettings,
     UnusablePeerError,
 )
+from breakwater.registry.errors import PeerFailedError
 from breakwater.registry.holding.happenings import Deed, Happening, Origin
 from breakwater.registry.peers.address import peer_address
 from breakwater.registry.peers.batch import (
@@ -27,10 +30,12 @@ from breakwater.registry.peers.batch import (
     write_batch,
     write_outcomes,
 )
-from breakwater.registry.peers.digest import mark_of
+from breakwater.registry.peers.digest import Digest, mark_of
 from breakwater.registry.peers.hearing import Hearing
 from breakwater.registry.peers.outbox import BATCH, Outbox, Task, TaskAction
+from breakwater.registry.peers.peering import Peering
 from breakwater.registry.peers.receiving import received
+from breakwater.registry.peers.wire import PeerWire
 from breakwater.testing import FakeClock
 
 
@@ -308,3 +313,63 @@ def test_what_is_no_address_is_refused(url: str) -> None:
     """A peer that cannot be an address is named in the refusal."""
     with pytest.raises(UnusablePeerError, match=r"registry\.peers"):
         peer_address(url)
+
+
+@pytest.mark.parametrize(
+    ("number", "is_taken"),
+    [("0", True), (str(2**63 - 1), True), (str(2**63), False), ("-2", False)],
+)
+def test_numbers_that_no_disk_can_keep_are_not_taken_from_a_peer(
+    number: str, *, is_taken: bool
+) -> None:
+    """A peer that tells more than 64 bits, or less than nothing, is not understood."""
+    end = f'["APP", "a-1", {number}, true, 0]'
+    body = f'{{"version": 1, "name": "b", "now_ms": 1, "instances": [], "ended": [{end}]}}'
+    try:
+        msgspec.json.decode(body, type=Digest)
+    except msgspec.ValidationError:
+        assert not is_taken
+    else:
+        assert is_taken
+
+
+async def answered(body: bytes) -> PeerFailedError | None:
+    """How asking fares when a peer answers so."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, aiohttp.ClientSession() as session:
+        wire = PeerWire(session, peer_address(f"http://127.0.0.1:{port}"), name="us")
+        try:
+            await wire.digest()
+            await wire.everything()
+        except PeerFailedError as error:
+            return error
+    return None
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[" * 50_000, b'{"applications": "\xff"}', b'{"version": 9}', b"[1]"]
+)
+async def test_whatever_a_peer_answers_is_a_failure_of_that_peer(body: bytes) -> None:
+    """What is no digest and no list harms nothing but the link."""
+    assert await answered(body) is not None
+
+
+def test_a_registry_that_was_ready_stays_so(clock: FakeClock) -> None:
+    """When the last instance leaves before any peer has answered, an empty list is an answer."""
+    registry = Registry(RegistrySettings(), clock)
+    peering = Peering(registry, RegistrySettings(peers=["http://127.0.0.1:9"]), clock)
+    assert not peering.is_ready
+    registry.register("RANKER", instance())
+    registry.cancel("RANKER", "ranker-a-1")
+    assert peering.is_ready

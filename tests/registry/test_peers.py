@@ -34,7 +34,12 @@ def single(folder: Path, *settings: str) -> Iterator[Node]:
 
 
 def is_equal(nodes: list[Node], names: set[str]) -> bool:
-    """Whether all show the same, in both views, and it is these instances."""
+    """Whether all show the same, in both views, and it is these instances.
+
+    One that has just started may still be filled by a peer, and answers no classic list until then.
+    """
+    if not all(node.peers()["is_ready"] for node in nodes):
+        return False
     first, *others = [(node.native(), node.classic()) for node in nodes]
     return set(first[0]) == names and all(each == first for each in others)
 
@@ -182,6 +187,38 @@ def test_a_eureka_server_can_be_a_peer(tmp_path: Path) -> None:
         assert all(set(body) == {"replicationList"} for body in stub.bodies)
         assert all("x-netflix-discovery-replication" not in each for each in stub.headers)
         assert not [entry for entry in stub.told if entry["id"] == "theirs"]
+
+
+def test_a_eureka_server_is_told_of_groups(tmp_path: Path) -> None:
+    """A switch is forwarded as Eureka servers do it; that one of them refuses it harms nothing."""
+    with beside_eureka(tmp_path) as (node, stub):
+        assert node.call("PUT", "/eureka/asg/blue%2F1/status?value=DISABLED").status == 200
+        wait_until(lambda: stub.switched)
+        assert stub.switched == ["/eureka/v2/asg/blue%2F1/status?value=DISABLED true"]
+        assert node.register("APP", "a-1") == 204
+        wait_until(lambda: stub.actions("a-1") == ["Register"])
+        assert len(stub.switched) == 1
+
+
+def test_groups_are_disabled_at_every_peer(tmp_path: Path) -> None:
+    """A disabled group is so at every peer, after a kill too, until it is enabled anywhere."""
+    with peers_on_loopback(tmp_path, 2, *QUICK) as nodes:
+        first, second = nodes
+        assert first.register("APP", "a-1", asgName="blue") == 204
+        wait_until(lambda: is_equal(nodes, {"a-1"}))
+        assert first.call("PUT", "/eureka/asg/blue/status?value=DISABLED").status == 200
+        wait_until(lambda: second.call("GET", "/api/v1/registry/digest").json["groups"])
+        assert second.register("APP", "a-2", asgName="blue") == 204
+        assert second.native()["a-2"]["status"] == "OUT_OF_SERVICE"
+        first.end()
+        assert second.call("PUT", "/eureka/asg/green/status?value=DISABLED").status == 200
+        first.start()
+        assert first.register("APP", "a-3", asgName="blue") == 204
+        assert first.native()["a-3"]["status"] == "OUT_OF_SERVICE"
+        wait_until(lambda: len(first.call("GET", "/api/v1/registry/digest").json["groups"]) == 2)
+        assert second.call("PUT", "/eureka/asg/blue/status?value=ENABLED").status == 200
+        wait_until(lambda: is_equal(nodes, {"a-1", "a-2", "a-3"}))
+        wait_until(lambda: all(one["status"] == "UP" for one in first.native().values()))
 
 
 def test_a_peer_that_does_not_know_an_instance_is_told(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Looking at real addresses: who listens, who answers, who is frozen, who is gone."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -129,6 +130,28 @@ async def test_a_health_check_elsewhere_is_asked_there() -> None:
 async def test_an_address_that_is_none_proves_nothing(host: str) -> None:
     """Whatever cannot be reached for another reason than a refusal is unreachable."""
     assert (await look(Target(host=host, port=9))).finding is Finding.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "0.0.0.0", "224.0.0.1", "fe80::1", "::", "::ffff:169.254.169.254"]
+)
+async def test_addresses_of_no_machine_are_not_asked(host: str) -> None:
+    """Link-local addresses, where clouds hand out secrets, and the like are left alone."""
+    sight = await look(Target(host=host, port=80, health_port=80, health_path="/latest"))
+    assert sight.finding is Finding.UNREACHABLE
+    assert "no address that is asked" in sight.said
+
+
+async def test_every_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name may lead to an address where nobody listens, and to another where it does."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+
+        async def found(*_: object, **__: object) -> list[object]:
+            return [(0, 0, 0, "", (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+        assert (await look(Target(host="ranker-1", port=port))).finding is Finding.ACCEPTS
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,85 @@ def test_renewing_refutes_the_probes() -> None:
     Fleet(2, CLASSIC).run(story)
 
 
+def test_a_crash_just_after_registering_is_seen() -> None:
+    """A long lease is looked at as soon as it begins: who was reached then is hidden in time."""
+
+    async def story(fleet: Fleet) -> None:
+        fleet.names.append("short-lived")
+        fleet.listening.add("short-lived")
+        fleet.register("short-lived", 2)
+        await anyio.sleep(0.2)
+        fleet.kill("short-lived")
+        await anyio.sleep(14)
+        assert fleet.health("short-lived") is Health.LOST
+
+    Fleet(2, CLASSIC).run(story)
+
+
+def test_who_registers_before_it_listens_is_not_doubted() -> None:
+    """A refusal within the first second is looked at again before it counts."""
+
+    async def story(fleet: Fleet) -> None:
+        fleet.names.append("starting")
+        fleet.register("starting", 2)
+        await anyio.sleep(0.8)
+        fleet.listening.add("starting")
+        await anyio.sleep(10)
+        assert [who for _, who, _ in fleet.healths] == []
+
+    Fleet(2, CLASSIC).run(story)
+
+
+def test_a_health_check_that_never_answers_says_nothing_of_who_renews() -> None:
+    """A health check that is wrong or slow is no reason for doubt once the instance renewed."""
+
+    async def story(fleet: Fleet) -> None:
+        fleet.finding = Finding.SILENT
+        await anyio.sleep(100)
+        fleet.healths.clear()
+        await anyio.sleep(200)
+        assert fleet.healths == []
+
+    Fleet(3, CLASSIC).run(story)
+
+
+def test_who_was_replaced_at_its_address_is_gone() -> None:
+    """Restarted all at once under other ids, at the same addresses: nobody takes the old for kept.
+
+    What answers at their addresses are the new ones; the old ones must not keep each other alive.
+    """
+
+    async def story(fleet: Fleet) -> None:
+        fleet.finding = Finding.ANSWERS
+        fleet.heard.clear()
+        for number in range(len(fleet.names)):
+            port = Port(number=number + 1, is_enabled=True)
+            fleet.registry.register(APP, instance(f"new-{number}", lease=fleet.terms, port=port))
+        for _ in range(4):
+            await anyio.sleep(4)
+            for number in range(len(fleet.names)):
+                fleet.registry.renew(APP, f"new-{number}")
+        assert set(fleet.ended) == set(fleet.names)
+        assert all(fleet.first(name, Health.LOST) is not None for name in fleet.names)
+        assert all(not who.startswith("new") for _, who, _ in fleet.healths)
+
+    Fleet(6).run(story)
+
+
+def test_who_shares_an_address_and_renews_is_never_replaced() -> None:
+    """Two that share an address (workers of one socket) both stay while both renew."""
+
+    async def story(fleet: Fleet) -> None:
+        port = Port(number=1, is_enabled=True)
+        fleet.registry.register(APP, instance("twin", lease=fleet.terms, port=port))
+        for _ in range(10):
+            await anyio.sleep(5)
+            fleet.registry.renew(APP, "twin")
+        assert fleet.healths == []
+
+    Fleet(1).run(story)
+
+
 def test_an_address_that_never_answered_is_only_doubted() -> None:
     """Who was never reached from here is not hidden when a probe is refused."""
 

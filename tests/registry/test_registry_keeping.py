@@ -16,6 +16,7 @@ from breakwater.registry import (
     RegistrySettings,
     UnknownInstanceError,
 )
+from breakwater.registry.holding.groups import Switch
 from breakwater.registry.holding.happenings import Origin
 from breakwater.registry.keeping.keeper import Keeper
 from breakwater.storage import ControlDatabase
@@ -171,3 +172,36 @@ async def test_without_a_disk_nothing_waits(clock: FakeClock) -> None:
     await directory.settled()
     assert directory.is_durable
     assert directory.stats().keeping is None
+
+
+async def test_disabled_groups_are_kept(tmp_path: Path, clock: FakeClock) -> None:
+    """Who registers after a restart still finds a group disabled; an older word changes nothing."""
+    async with kept(tmp_path, clock) as first:
+        first.registry.switch_group("blue", is_enabled=False)
+        first.registry.switch_group("green", is_enabled=False)
+        first.registry.switch_group("green", is_enabled=True)
+        await first.settled()
+    async with kept(tmp_path, clock) as second:
+        assert second.registry.groups.disabled == ["blue"]
+        second.registry.register("RANKER", instance(asg_name="blue"))
+        shown = second.registry.instance("RANKER", "ranker-a-1")
+        assert shown.status is InstanceStatus.OUT_OF_SERVICE
+        (green,) = [one for one in second.registry.groups.since() if one.is_enabled]
+        stale = [Switch("green", False, green.at_ms - 1), Switch("blue", True, 1)]
+        assert second.registry.take_switches(stale) == 0
+        assert second.registry.groups.disabled == ["blue"]
+        assert second.registry.take_switches([Switch("x" * 513, False, 5)]) == 1
+
+
+async def test_the_latest_version_there_can_be_is_kept(tmp_path: Path, clock: FakeClock) -> None:
+    """An instance that claims the largest version ends and comes back without harm to the disk."""
+    async with kept(tmp_path, clock) as first:
+        for _ in range(3):
+            first.registry.register("RANKER", instance(last_dirty_ms=2**63 - 1))
+            first.registry.cancel("RANKER", "ranker-a-1")
+            await first.settled()
+            assert first.is_durable
+    async with kept(tmp_path, clock) as second:
+        ending = second.registry.endings.of("RANKER", "ranker-a-1")
+        assert ending is not None
+        assert ending.last_dirty_ms == 2**63 - 1

@@ -29,6 +29,7 @@ any_facts = st.builds(
     finding=st.none() | st.sampled_from(Finding),
     was_found=st.booleans(),
     is_contradicted=st.booleans(),
+    is_replaced=st.booleans(),
     succeeded=st.integers(0, 3),
     refused=st.integers(0, 3),
     is_cut_off=st.booleans(),
@@ -104,7 +105,11 @@ def test_one_crash_is_ended_at_its_deadline_whatever_the_size(known: Facts, size
 def test_a_mass_lapse_without_proof_ends_nobody(known: Facts, size: int) -> None:
     """When everybody goes silent at once, silence proves nothing."""
     silent = msgspec.structs.replace(
-        known, finding=None, refused=0, lapsed_s=min(known.lapsed_s, PRESERVE_S - 1)
+        known,
+        finding=None,
+        refused=0,
+        is_replaced=False,
+        lapsed_s=min(known.lapsed_s, PRESERVE_S - 1),
     )
     verdict = judge(silent, Crowd(known=size, silent=size), preserve_s=PRESERVE_S)
     assert not verdict.is_over
@@ -159,6 +164,8 @@ def test_the_life_of_a_silent_instance(silent_s: float, health: Health, *, is_ov
         ({"finding": Finding.ACCEPTS}, False),
         ({"finding": Finding.UNREACHABLE}, False),
         ({"finding": Finding.SILENT}, True),
+        ({"finding": Finding.SILENT, "is_contradicted": True}, False),
+        ({"finding": Finding.ANSWERS, "succeeded": 2, "is_replaced": True}, True),
         ({"finding": Finding.REFUSED}, True),
         ({"refused": 1}, True),
         ({"refused": 1, "succeeded": 1}, False),

@@ -1,8 +1,11 @@
 """One running copy of a service: how it is started, and where it is found."""
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
+
+Calls = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Health(StrEnum):
@@ -20,7 +23,7 @@ class Health(StrEnum):
     LOST = "lost"
 
 
-class Instance(msgspec.Struct, frozen=True, kw_only=True):
+class Instance(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where one copy of a service listens; `status` is UP, DOWN, STARTING or OUT_OF_SERVICE.
 
     up_since_ms: when it first said UP, 0 if it never did.
@@ -44,7 +47,7 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     instances: list[Instance]
 
 
-class InstanceKey(msgspec.Struct, frozen=True, kw_only=True):
+class InstanceKey(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The name of an instance: ids are unique within a service only."""
 
     service: str
@@ -64,7 +67,7 @@ class ViewChange(msgspec.Struct, frozen=True, kw_only=True):
     gone: list[InstanceKey] = []
 
 
-class CalleeReport(msgspec.Struct, frozen=True, kw_only=True):
+class CalleeReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one caller saw of one instance since its report before.
 
     failures: calls that failed for whatever reason, among them `refused` (nobody listens there)
@@ -74,19 +77,19 @@ class CalleeReport(msgspec.Struct, frozen=True, kw_only=True):
 
     service: str
     instance_id: str
-    calls: int = 0
-    failures: int = 0
-    refused: int = 0
-    timeouts: int = 0
+    calls: Calls = 0
+    failures: Calls = 0
+    refused: Calls = 0
+    timeouts: Calls = 0
     is_ejected: bool = False
-    breaker: str = ""
+    breaker: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class CallerReport(msgspec.Struct, frozen=True, kw_only=True):
     """The outcomes one caller saw within the last `window_s` seconds, callee by callee."""
 
     caller: InstanceKey
-    window_s: float
+    window_s: Annotated[float, msgspec.Meta(ge=0)]
     callees: list[CalleeReport]
 
 

@@ -1,11 +1,15 @@
 """One registered instance as Eureka describes it: address, status, lease terms, metadata."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from breakwater.model import Health, Instance
+
+MAX_WHOLE: Final = 2**63 - 1
+"""The largest number that is told, kept or taken from anybody."""
+Whole = Annotated[int, msgspec.Meta(ge=0, le=MAX_WHOLE)]
 
 MY_OWN_CLASS: Final = "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo"
 AMAZON_CLASS: Final = "com.netflix.appinfo.AmazonInfo"
@@ -32,7 +36,7 @@ class Action(StrEnum):
 class Port(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A TCP port and whether the instance listens on it."""
 
-    number: int = 0
+    number: Whole = 0
     is_enabled: bool = False
 
 
@@ -47,12 +51,12 @@ class DataCenter(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class LeaseInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The terms of a lease and its milestones; 0 means that a milestone was not reached."""
 
-    renewal_interval_s: int = 30
-    duration_s: int = 90
-    registration_ms: int = 0
-    last_renewal_ms: int = 0
-    eviction_ms: int = 0
-    service_up_ms: int = 0
+    renewal_interval_s: Whole = 30
+    duration_s: Whole = 90
+    registration_ms: Whole = 0
+    last_renewal_ms: Whole = 0
+    eviction_ms: Whole = 0
+    service_up_ms: Whole = 0
 
 
 class InstanceInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -66,7 +70,7 @@ class InstanceInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     overridden_status: InstanceStatus = InstanceStatus.UNKNOWN
     port: Port = Port(number=7001, is_enabled=True)
     secure_port: Port = Port(number=7002)
-    country_id: int = 1
+    country_id: Whole = 1
     data_center: DataCenter = DataCenter()
     lease: LeaseInfo = LeaseInfo()
     metadata: dict[str, str] = {}
@@ -80,8 +84,8 @@ class InstanceInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     vip_address: str = ""
     secure_vip_address: str = ""
     is_coordinating_discovery_server: bool = False
-    last_updated_ms: int = 0
-    last_dirty_ms: int = 0
+    last_updated_ms: Whole = 0
+    last_dirty_ms: Whole = 0
     action: Action = Action.ADDED
 
     @property

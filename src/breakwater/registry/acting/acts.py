@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import msgspec
 
 from breakwater.registry.errors import InvalidActError
-from breakwater.registry.instance_info import InstanceStatus
+from breakwater.registry.instance_info import InstanceStatus, Whole
 
 MAX_FOR_S: Final = 30 * 86_400.0
 
@@ -62,9 +62,9 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     before: str
     override_before: str = ""
-    start_ms: int
-    end_ms: int | None = None
-    ended_ms: int | None = None
+    start_ms: Whole
+    end_ms: Whole | None = None
+    ended_ms: Whole | None = None
     ended_by: str = ""
     change_id: int | None = None
 

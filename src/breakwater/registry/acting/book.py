@@ -181,7 +181,7 @@ class ActBook:
             return
         try:
             told = msgspec.json.decode(parcel, type=list[Act])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise InvalidActError(f"the acts of {peer} cannot be read: {error}") from None
         async with self._writing:
             news = [act for act in sorted(told, key=_age) if self._is_news(act)]

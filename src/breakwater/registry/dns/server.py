@@ -145,6 +145,7 @@ class _Datagrams(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Neither loop derives its transports of datagrams from the class made for that.
         self._transport = cast("asyncio.DatagramTransport", transport)
+        self._is_paused = False
 
     def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
         if self._is_paused:  # what the transport holds back has no bound of its own

@@ -54,8 +54,17 @@ class ClassicNumbers:
 
     def __init__(self, *, now_s: float, opened_with: int = 1) -> None:
         self._expected = opened_with
+        self._held = 0
         self._minute_s = self._reckoned_s = now_s
         self._renewals = self._last_min = 0
+
+    def hold(self, instances: int) -> None:
+        """So many leases are held now: others began, or ended, since the last time."""
+        for _ in range(self._held, instances):
+            self.joined()
+        for _ in range(instances, self._held):
+            self.left()
+        self._held = instances
 
     def joined(self) -> None:
         """A new lease began."""

@@ -14,7 +14,7 @@ RETENTION_S: Final = 3_600.0
 Key = tuple[str, str]
 
 
-class Ending(msgspec.Struct, frozen=True, kw_only=True):
+class Ending(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The end of one lease at monotonic time `at_s`.
 
     is_final: somebody ended it on purpose; otherwise it was silence. `last_dirty_ms` is of the

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
@@ -16,17 +15,14 @@ from breakwater.registry.errors import (
 from breakwater.registry.holding.admission import admit, bound_metadata
 from breakwater.registry.holding.classic import ClassicNumbers, ClassicStats
 from breakwater.registry.holding.endings import Ending, Endings
-from breakwater.registry.holding.groups import Groups
+from breakwater.registry.holding.groups import Groups, Switch
 from breakwater.registry.holding.happenings import Deed, Happening, Listener, Origin
 from breakwater.registry.holding.held import HeldLeases
 from breakwater.registry.holding.lease import Lease
 from breakwater.registry.holding.stats import RegistryStats
 from breakwater.registry.holding.statuses import effective_status
-from breakwater.registry.instance_info import Action, InstanceInfo, InstanceStatus
+from breakwater.registry.instance_info import MAX_WHOLE, Action, InstanceInfo, InstanceStatus
 from breakwater.registry.settings import RegistrySettings
-
-MAX_MS: Final = 2**63 - 1
-"""Later than any time: what has no version is of now."""
 
 
 def _nobody(_lease: Lease) -> bool:
@@ -44,7 +40,6 @@ class Registry(HeldLeases):
         super().__init__(settings, clock)
         self.groups = Groups()
         self._classic = ClassicNumbers(now_s=clock.monotonic_s())
-        self._known = 0
         self._counts: Counter[str] = Counter()
         self._lost_time_s = 0.0
         self._listeners: list[Listener] = []
@@ -89,11 +84,13 @@ class Registry(HeldLeases):
             self._counts["refused"] += 1
             raise
         ending = self.endings.of(info.app, info.instance_id)
-        if ending is not None and ending.outlives(info.last_dirty_ms or MAX_MS, float("inf")):
+        if ending is not None and ending.outlives(info.last_dirty_ms or MAX_WHOLE, float("inf")):
             if origin is Origin.PEER:
                 self._counts["outlived"] += 1  # the peer has yet to hear of the end
                 return
-            info = msgspec.structs.replace(info, last_dirty_ms=ending.last_dirty_ms + 1)
+            info = msgspec.structs.replace(
+                info, last_dirty_ms=min(ending.last_dirty_ms + 1, MAX_WHOLE)
+            )
         self._take_in(info, held, origin=origin, via=via)
         self._counts["registrations"] += 1
 
@@ -146,7 +143,7 @@ class Registry(HeldLeases):
     def _told_ms(self, info: InstanceInfo, held: Lease | None, origin: Origin) -> int:
         """When the change was made that brings `info`; an instance is not asked for that."""
         if origin is Origin.PEER:
-            return min(info.last_updated_ms, MAX_MS >> 1)
+            return min(info.last_updated_ms, MAX_WHOLE >> 1)
         return held.info.last_updated_ms if held is not None else 0
 
     def adopt(
@@ -328,28 +325,54 @@ class Registry(HeldLeases):
         self._tell(Deed.OVERRIDDEN, origin, lease.info)
 
     def switch_group(
-        self, name: str, *, is_enabled: bool, origin: Origin = Origin.CLIENT
+        self,
+        name: str,
+        *,
+        is_enabled: bool,
+        origin: Origin = Origin.CLIENT,
     ) -> list[InstanceInfo]:
         """Take every instance of the group `name` out of service, or let them serve again.
 
         Those that register later follow. An operator's override of one stands above this, and so
         does DOWN or STARTING from itself. Returns whose status changed; O(instances). Raises
-        RegistryFullError when too many groups are disabled.
+        RegistryFullError when too many are disabled, InvalidInstanceError for too long a name.
         """
-        self.groups.switch(name, is_enabled=is_enabled)
-        ends = (InstanceStatus.OUT_OF_SERVICE, InstanceStatus.UP)
-        former, status = ends if is_enabled else reversed(ends)
-        changed = [
-            lease
-            for lease in self.leases()
-            if lease.info.asg_name == name
-            and lease.override is None
-            and lease.info.status is former
-        ]
-        for lease in changed:
-            self._show(lease, self._with_status(lease.info, status), Action.MODIFIED)
-            self._tell(Deed.DESCRIBED, origin, lease.info)
-        return [lease.info for lease in changed]
+        now_ms = self._clock.now_ms()
+        self.groups.switch(name, is_enabled=is_enabled, now_ms=now_ms)
+        return self._follow({name}, origin)
+
+    def take_switches(self, switches: list[Switch]) -> int:
+        """Switch groups as a peer does, where its word is later; returns how many were refused.
+
+        O(groups + instances).
+        """
+        taken, refused, now_ms = set(), 0, self._clock.now_ms()
+        for name, is_enabled, at_ms in map(msgspec.structs.astuple, switches):
+            try:
+                is_news = self.groups.switch(
+                    name, is_enabled=is_enabled, now_ms=now_ms, at_ms=at_ms
+                )
+            except BreakwaterError:
+                refused += 1
+            else:
+                taken |= {name} if is_news else set()
+        self._follow(taken, Origin.PEER)
+        return refused
+
+    def _follow(self, names: set[str], origin: Origin) -> list[InstanceInfo]:
+        """Let the members of groups show what is said of these; returns whose status changed."""
+        changed = []
+        for lease in tuple(self.leases()) if names else ():
+            name = lease.info.asg_name
+            if name not in names or lease.override is not None:
+                continue
+            ends = (InstanceStatus.UP, InstanceStatus.OUT_OF_SERVICE)
+            former, status = ends if self.groups.disables(name) else reversed(ends)
+            if lease.info.status is former:
+                self._show(lease, self._with_status(lease.info, status), Action.MODIFIED)
+                self._tell(Deed.DESCRIBED, origin, lease.info)
+                changed.append(lease.info)
+        return changed
 
     def update_metadata(
         self,
@@ -418,15 +441,6 @@ class Registry(HeldLeases):
             self._show(lease, self._with_status(info, status), Action.MODIFIED)
             self._tell(Deed.OVERRIDDEN, origin, lease.info)
 
-    def _reckon(self) -> None:
-        """Tell Eureka's own figures of leases that began or ended."""
-        while self._known < self._size:
-            self._known += 1
-            self._classic.joined()
-        while self._known > self._size:
-            self._known -= 1
-            self._classic.left()
-
     def _with_status(self, info: InstanceInfo, status: InstanceStatus) -> InstanceInfo:
         terms = info.lease
         if status is InstanceStatus.UP and not terms.service_up_ms:
@@ -473,8 +487,8 @@ class Registry(HeldLeases):
     def _tell(self, deed: Deed, origin: Origin, info: InstanceInfo) -> None:
         if deed is Deed.RENEWED:
             self._classic.renewed(self._clock.monotonic_s())
-        elif self._size != self._known:
-            self._reckon()
+        else:
+            self._classic.hold(self._size)
         happening = Happening(deed=deed, origin=origin, info=info)
         for listener in self._listeners:
             listener(happening)

@@ -4,7 +4,6 @@ Bounded: at most `CALLERS_EACH` callers and `PROBES_EACH` probes are remembered 
 and `CALLERS_IN_ALL` callers of all together; reports older than `REPORT_AGE_S` count no more.
 """
 
-from collections import OrderedDict, deque
 from typing import Final
 
 import msgspec
@@ -17,8 +16,10 @@ CALLERS_IN_ALL: Final = 100_000
 PROBES_EACH: Final = 8
 REPORT_AGE_S: Final = 30.0
 
+_BAD: Final = frozenset((Finding.REFUSED, Finding.SILENT))
 
-class Probed(msgspec.Struct, frozen=True, kw_only=True):
+
+class Probed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One probe: when it began (monotonic and wall time), what it found, how long it took."""
 
     at_s: float
@@ -28,7 +29,7 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     said: str = ""
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class Told(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one caller told last of one instance, and when (monotonic and wall time)."""
 
     caller: InstanceKey
@@ -48,42 +49,42 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
         return self.report.calls - self.report.failures
 
 
-class Record:
-    """What was heard of one instance since it registered last."""
+class Record(msgspec.Struct, kw_only=True, eq=False, gc=False):
+    """What was heard of one instance since it registered last.
 
-    __slots__ = (
-        "callers",
-        "is_contradicted",
-        "late_renewals",
-        "longest_gap_s",
-        "probes",
-        "renewals",
-        "was_found",
-    )
+    probes: the latest last. was_found: one of them got through. contradicted: what a probe found
+    before the instance renewed regardless, so that finding it again proves nothing.
+    """
 
-    def __init__(self) -> None:
-        self.renewals = 0
-        self.late_renewals = 0
-        self.longest_gap_s = 0.0
-        self.callers: OrderedDict[InstanceKey, Told] = OrderedDict()
-        self.probes: deque[Probed] = deque(maxlen=PROBES_EACH)
-        self.was_found = False
-        self.is_contradicted = False
+    renewals: int = 0
+    late_renewals: int = 0
+    longest_gap_s: float = 0.0
+    callers: dict[InstanceKey, Told] = msgspec.field(default_factory=dict)
+    probes: tuple[Probed, ...] = ()
+    was_found: bool = False
+    contradicted: Finding | None = None
 
     def note_renewal(self, gap_s: float, *, is_late: bool) -> None:
         """It renewed, `gap_s` after it did so before."""
         self.renewals += 1
         self.late_renewals += is_late
         self.longest_gap_s = max(self.longest_gap_s, gap_s)
-        if self.probes and self.probes[-1].finding is Finding.REFUSED:
-            self.is_contradicted = True
+        if self.probes and self.probes[-1].finding in _BAD:
+            self.contradicted = self.probes[-1].finding
 
     def note_probe(self, probed: Probed) -> None:
         """A probe came back."""
-        self.probes.append(probed)
-        if probed.finding not in {Finding.REFUSED, Finding.UNREACHABLE}:
-            self.was_found = True
-            self.is_contradicted = False
+        self.probes = (*self.probes[1 - PROBES_EACH :], probed)
+        if probed.finding in {Finding.REFUSED, Finding.UNREACHABLE}:
+            return
+        self.was_found = True
+        if probed.finding is not self.contradicted:
+            self.contradicted = None
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether it renewed although the latest bad finding said that nobody is there."""
+        return self.contradicted is not None
 
     def finding(self, *, renewed_s: float) -> Finding | None:
         """What the latest probe found, unless the instance renewed after that probe began."""
@@ -161,19 +162,19 @@ class Evidence:
             self.dropped += 1
             return None
         self.reports += 1
+        record.callers.pop(told.caller, None)
         record.callers[told.caller] = told
-        record.callers.move_to_end(told.caller)
         self._callers += not known
         if len(record.callers) > CALLERS_EACH:
-            record.callers.popitem(last=False)
+            del record.callers[next(iter(record.callers))]
             self._callers -= 1
         return record
 
     def _age(self, record: Record, now_s: float) -> None:
         """Forget what was told too long ago; the oldest come first."""
         while record.callers:
-            oldest = next(iter(record.callers.values()))
+            caller, oldest = next(iter(record.callers.items()))
             if now_s - oldest.at_s <= REPORT_AGE_S:
                 return
-            record.callers.popitem(last=False)
+            del record.callers[caller]
             self._callers -= 1

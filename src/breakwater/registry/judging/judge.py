@@ -13,30 +13,34 @@ from breakwater.model import CallerReport, Clock, Health
 from breakwater.registry.holding.happenings import Deed, Happening, Origin
 from breakwater.registry.holding.lease import Lease
 from breakwater.registry.holding.registry import Registry
+from breakwater.registry.judging.case import NEVER, Case, case_of
 from breakwater.registry.judging.evidence import Evidence, Probed, Record, Told
-from breakwater.registry.judging.probing import Probe, Sight, SocketProbe, target_of
+from breakwater.registry.judging.probing import (
+    Place,
+    Probe,
+    Sight,
+    SocketProbe,
+)
 from breakwater.registry.judging.rota import Key, Rota
 from breakwater.registry.judging.verdicts import (
     Crowd,
     Facts,
+    Finding,
     Verdict,
     is_late,
     is_unexplained,
     judge,
-    late_after_s,
 )
 
-LONG_AFTER_S: Final = 10.0
-"""A lease whose holder is late only after so long is watched by probes from its beginning."""
-
 _FIRST_PROBE_S: Final = 1.0
+"""Who refuses so soon after registering may only be starting, and is looked at once more."""
+
 _PAUSE_S: Final = 0.02
 _TIDY_S: Final = 30.0
 _AT_ONCE: Final = 500
 """Cases judged before others have their turn in this process: some 10 ms."""
 
 _ENDS: Final = frozenset((Deed.CANCELLED, Deed.EVICTED))
-_NEVER: Final = float("inf")
 
 HealthListener = Callable[[Lease, Health], None]
 """Told when it is more, or less, sure than before that an instance is there."""
@@ -62,46 +66,6 @@ class JudgeStats(msgspec.Struct, frozen=True, kw_only=True):
     standstill_s: float
 
 
-class Case:
-    """One lease under judgement: what was heard, what was decided, when to look again."""
-
-    __slots__ = (
-        "excused_s",
-        "health",
-        "heard_s",
-        "is_long",
-        "late_after_s",
-        "lease",
-        "planned_s",
-        "probe_due_s",
-        "reason",
-        "record",
-    )
-
-    def __init__(self, lease: Lease, record: Record, now_s: float, *, is_probed: bool) -> None:
-        terms = lease.info.lease
-        self.lease = lease
-        self.record = record
-        self.late_after_s = late_after_s(terms.renewal_interval_s, terms.duration_s)
-        self.is_long = self.late_after_s > LONG_AFTER_S
-        self.probe_due_s = now_s + _FIRST_PROBE_S if is_probed and self.is_long else _NEVER
-        self.planned_s = _NEVER
-        self.excused_s = -_NEVER
-        self.heard_s = lease.renewed_s
-        self.health = Health.FRESH
-        self.reason = ""
-
-    @property
-    def key(self) -> Key:
-        """Application and id."""
-        return self.lease.info.app, self.lease.info.instance_id
-
-    @property
-    def late_s(self) -> float:
-        """When it is late, if it stays silent."""
-        return self.lease.deadline_s - self.lease.info.lease.duration_s + self.late_after_s
-
-
 class Judge:
     """Decides when an instance that went silent is gone, and looks for itself before it does.
 
@@ -116,6 +80,7 @@ class Judge:
         self._clock = clock
         self._evidence = Evidence()
         self._cases: dict[Key, Case] = {}
+        self._places: dict[Place, Case] = {}
         self._agenda: list[tuple[float, int, Case]] = []
         self._numbers = count()
         self._fresh_news: dict[Key, Case] = {}
@@ -127,9 +92,9 @@ class Judge:
         self._condemned = 0
         self._standstill_s = 0.0
         self._tidied_s = clock.monotonic_s()
-        self._due_s = _NEVER
+        self._due_s = NEVER
         self._counted = _ALONE
-        self._crowd_s = self._excused_s = -_NEVER
+        self._crowd_s = self._excused_s = -NEVER
         self._rota = Rota(
             probe or SocketProbe(settings.probe_timeout_s),
             self._found,
@@ -238,7 +203,7 @@ class Judge:
         while self._agenda and self._agenda[0][0] <= now_s and len(due) < _AT_ONCE:
             planned_s, _, case = heapq.heappop(self._agenda)
             if case.planned_s == planned_s and self._cases.get(case.key) is case:
-                case.planned_s = _NEVER
+                case.planned_s = NEVER
                 due[case.key] = case
         for key in self._judge(due.values(), now_s):
             self._condemned += 1
@@ -249,7 +214,7 @@ class Judge:
         for key, case in due.items():
             if self._cases.get(key) is case:
                 self._plan(case, now_s)
-        return self._agenda[0][0] if self._agenda else _NEVER
+        return self._agenda[0][0] if self._agenda else NEVER
 
     def stats(self) -> JudgeStats:
         """Numbers for the platform's own metrics."""
@@ -290,6 +255,7 @@ class Judge:
 
     def _facts(self, case: Case, now_s: float) -> Facts:
         lease, record = case.lease, case.record
+        finding = record.finding(renewed_s=lease.renewed_s)
         is_cut_off = bool(lease.via) and self._is_silent(lease.via)
         if is_cut_off:
             case.excused_s = now_s
@@ -298,15 +264,23 @@ class Judge:
             interval_s=lease.info.lease.renewal_interval_s,
             lease_s=lease.info.lease.duration_s,
             is_recalled=lease.is_recalled,
-            finding=record.finding(renewed_s=lease.renewed_s),
+            finding=finding,
             was_found=record.was_found,
-            is_contradicted=record.is_contradicted,
+            is_contradicted=finding is not None and finding is record.contradicted,
+            is_replaced=case.late_s <= now_s and self._is_replaced(case),
             succeeded=record.succeeded(now_s=now_s),
             refused=record.refused(now_s=now_s, renewed_s=lease.renewed_s),
             is_cut_off=is_cut_off,
             excused_ago_s=now_s - max(self._excused_s, case.excused_s),
             is_pinned=case.key in self._pins,
         )
+
+    def _is_replaced(self, case: Case) -> bool:
+        """Whether another one registered at the address of this one since it renewed last."""
+        holder = None if case.place is None else self._places.get(case.place)
+        if holder is None or holder is case or holder.health is not Health.FRESH:
+            return False
+        return holder.opened_s > case.lease.renewed_s
 
     def _crowd(self, now_s: float) -> Crowd:
         """How many can be heard at all, and how many of them are silent for no known reason.
@@ -332,19 +306,18 @@ class Judge:
 
     def _plan(self, case: Case, now_s: float) -> None:
         """Have a case probed if it is time, and put it on the agenda for its next moment."""
-        if case.health is not Health.FRESH and case.probe_due_s == _NEVER:
+        if case.health is not Health.FRESH and case.probe_due_s == NEVER:
             case.probe_due_s = now_s
         if case.probe_due_s <= now_s:
-            is_due = self._settings.probing and case.key not in self._pins
-            target = target_of(case.lease.info) if is_due else None
             case.probe_due_s = now_s + self._settings.probe_every_s
-            if target is not None:
+            if case.target is not None and case.key not in self._pins:
+                case.probe_due_s = NEVER  # it stands in the queue until it is found
                 is_urgent = case.health is not Health.FRESH or not case.is_long
-                self._rota.ask(case.key, target, is_urgent=is_urgent)
+                self._rota.ask(case.key, case.target, is_urgent=is_urgent)
         moments = [case.probe_due_s, case.lease.deadline_s]
         if case.health is Health.FRESH:
             moments.append(max(case.late_s, now_s + _PAUSE_S))
-        ahead = [moment for moment in moments if now_s < moment < _NEVER]
+        ahead = [moment for moment in moments if now_s < moment < NEVER]
         self._expect(case, min(ahead, default=now_s + self._settings.probe_every_s))
 
     def _expect(self, case: Case, moment_s: float) -> None:
@@ -356,13 +329,16 @@ class Judge:
         if moment_s < self._due_s:
             self._news.set()
 
-    def _open(self, lease: Lease) -> None:
+    def _open(self, lease: Lease, *, is_told_by_itself: bool = False) -> None:
         """Begin a case for a new lease."""
         info = lease.info
         record = self._evidence.begin(info.app, info.instance_id)
         now_s = self._clock.monotonic_s()
-        case = Case(lease, record, now_s, is_probed=self._settings.probing)
+        case = case_of(lease, record, now_s, is_probed=self._settings.probing)
+        self._leave_place(self._cases.get(case.key))
         self._cases[info.app, info.instance_id] = case
+        if is_told_by_itself and case.place is not None:
+            self._places[case.place] = case
         self._fresh_news.pop((info.app, info.instance_id), None)
         if lease.is_recalled:
             case.health = Health.LATE
@@ -379,29 +355,33 @@ class Judge:
         if case is None or happening.deed is not Deed.RENEWED:
             lease = self._registry.lease(*key)
             if case is None or case.lease is not lease:
-                self._open(lease)
+                self._open(lease, is_told_by_itself=happening.origin is Origin.CLIENT)
             return
         self._renewed(case)
 
     def _renewed(self, case: Case) -> None:
         renewed_s = case.lease.renewed_s
         is_fresh = case.health is Health.FRESH
-        was_contradicted = case.record.is_contradicted
+        was_contradicted = case.record.contradicted
         case.record.note_renewal(renewed_s - case.heard_s, is_late=not is_fresh)
         case.heard_s = renewed_s
-        if case.record.is_contradicted and not was_contradicted:
+        if case.record.contradicted is not was_contradicted:
             self._suspect(case)
         if not is_fresh:
             if not case.is_long:
-                case.probe_due_s = _NEVER
+                case.probe_due_s = NEVER
             self._reconsider(case.key)
             self._judge([case], self._clock.monotonic_s())
 
     def _close(self, key: Key) -> None:
-        self._cases.pop(key, None)
+        self._leave_place(self._cases.pop(key, None))
         self._fresh_news.pop(key, None)
         self._evidence.forget(*key)
         self._rota.forget(key)
+
+    def _leave_place(self, case: Case | None) -> None:
+        if case is not None and case.place is not None and self._places.get(case.place) is case:
+            del self._places[case.place]
 
     def _suspect(self, case: Case) -> None:
         """Have a case looked at now, unless that was done just before."""
@@ -425,6 +405,11 @@ class Judge:
         if case is None:
             return
         now_s = self._clock.monotonic_s()
+        again_s = self._again_s(case, sight, now_s - took_s)
+        if again_s is not None:
+            case.probe_due_s = max(now_s, again_s)
+            self._reconsider(key)
+            return
         case.record.note_probe(
             Probed(
                 at_s=now_s - took_s,
@@ -435,8 +420,22 @@ class Judge:
             )
         )
         is_watched = case.is_long or case.health is not Health.FRESH
-        case.probe_due_s = now_s + self._settings.probe_every_s if is_watched else _NEVER
+        case.probe_due_s = now_s + self._settings.probe_every_s if is_watched else NEVER
         self._reconsider(key)
+
+    def _again_s(self, case: Case, sight: Sight, began_s: float) -> float | None:
+        """When to look again, where a look that began then tells nothing yet; None if it does.
+
+        It may have been at the address of the life before; and who refuses at first may not be
+        listening yet.
+        """
+        if began_s < case.opened_s - _PAUSE_S:
+            return case.opened_s
+        is_early = began_s < case.opened_s + _FIRST_PROBE_S - _PAUSE_S
+        is_open = case.health is Health.FRESH and not case.record.was_found
+        if sight.finding is Finding.REFUSED and is_early and is_open:
+            return case.opened_s + _FIRST_PROBE_S
+        return None
 
 
 def _speaks(_via: str) -> bool:

@@ -2,10 +2,12 @@
 
 Only that address is asked, and a health check only where its URL leads to the same host: whoever
 may register could otherwise have this process call any address within its reach. Redirects are
-not followed, and of an answer no more than the first line is read.
+not followed, and of an answer no more than the first line is read. Addresses that belong to no
+machine (link-local ones, where clouds hand out secrets, multicast, 0.0.0.0) are never asked.
 """
 
 import asyncio
+import errno
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
@@ -23,9 +25,13 @@ AGAIN_AFTER_S: Final = 0.5
 process may be busy for a moment."""
 
 _HEAD_BYTES: Final = 4_096
+_ADDRESSES: Final = 4
+"""So many addresses behind one name are tried at most."""
+_NO_WAY: Final = frozenset((errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
+"""This machine has no addresses of that kind: not a matter of the instance."""
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class Target(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where to look: the address, and the health check (port and path) if there is one there."""
 
     host: str
@@ -41,18 +47,32 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     said: str = ""
 
 
+Place = tuple[str, str, int]
+"""A service, and an address where one of its instances listens."""
+
 Probe = Callable[[Target], Awaitable[Sight]]
 """Looks at one address; it must end by itself."""
 
 
 def target_of(info: InstanceInfo) -> Target | None:
     """Where to look for an instance; None where it listens nowhere."""
-    plain = info.port.is_enabled or not info.secure_port.is_enabled
-    port = (info.port if plain else info.secure_port).number
-    if not 0 < port < 65_536:
+    port = _port_of(info)
+    if port is None:
         return None
     health_port, health_path = _health_check(info)
     return Target(host=info.ip_addr, port=port, health_port=health_port, health_path=health_path)
+
+
+def place_of(info: InstanceInfo) -> Place | None:
+    """Where an instance listens, which no other of its service can do at the same time."""
+    port = _port_of(info)
+    return None if port is None else (info.app, info.ip_addr, port)
+
+
+def _port_of(info: InstanceInfo) -> int | None:
+    plain = info.port.is_enabled or not info.secure_port.is_enabled
+    port = (info.port if plain else info.secure_port).number
+    return port if 0 < port < 65_536 else None
 
 
 def _health_check(info: InstanceInfo) -> tuple[int, str]:
@@ -142,16 +162,43 @@ class SocketProbe:
 
 
 async def _connected(host: str, port: int) -> socket.socket:
-    """A connection to an address; a name is looked up in a thread. Raises OSError."""
-    loop = asyncio.get_running_loop()
+    """A connection to an address; a name is looked up in a thread. Raises OSError.
+
+    Of a name with several addresses the first that takes the connection; nobody listens there only
+    if that is so at all of them that can be asked from here.
+    """
+    failure: OSError | None = None
+    for family, address in await _places(host, port):
+        try:
+            return await _connected_to(family, address)
+        except OSError as error:
+            if failure is None or failure.errno in _NO_WAY:
+                failure = error
+            elif error.errno not in {errno.ECONNREFUSED, *_NO_WAY}:
+                failure = error  # one that cannot be told leaves the whole untold
+    raise failure or OSError("the name has no address")
+
+
+async def _places(host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
+    """The addresses behind a name, or the one it is itself, without those of no machine."""
     try:
-        literal = ipaddress.ip_address(host)
+        numbers = [ipaddress.ip_address(host)]
     except ValueError:
+        loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, _, _, _, address = found[0]
-    else:
-        family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
-        address = (host, port)
+        numbers = [ipaddress.ip_address(each[4][0]) for each in found[:_ADDRESSES]]
+    places: list[tuple[int, tuple[str, int]]] = []
+    for number in numbers:
+        meant = getattr(number, "ipv4_mapped", None) or number
+        if meant.is_link_local or meant.is_multicast or meant.is_unspecified:
+            raise OSError(f"{number} is no address that is asked")
+        family = socket.AF_INET if number.version == 4 else socket.AF_INET6
+        places.append((family, (str(number), port)))
+    return places
+
+
+async def _connected_to(family: int, address: tuple[str, int]) -> socket.socket:
+    loop = asyncio.get_running_loop()
     connection = socket.socket(family, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)
@@ -162,5 +209,5 @@ async def _connected(host: str, port: int) -> socket.socket:
         raise
     if is_itself:  # the kernel connects a free local port to itself when both are the same
         connection.close()
-        raise ConnectionRefusedError
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens")
     return connection

@@ -46,7 +46,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     lapsed_s: since the end of its lease, negative while it runs. interval_s, lease_s: its own
     terms. is_recalled: it comes from the disk and was not heard of
     since. finding: of the latest probe. was_found: a probe was taken or answered there before.
-    is_contradicted: it renewed although a probe had been refused, so that refusals prove nothing.
+    is_contradicted: it renewed although a probe had found the same, so that this proves nothing.
+    is_replaced: since it renewed last another instance of the service registered at its address.
     succeeded: callers whose latest report tells of calls that went well, and not all before a
     probe was refused. refused: callers whose latest report tells of refused connections and of
     no call that went well. is_cut_off: it renews with a peer that is out of reach. excused_ago_s:
@@ -60,6 +61,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     finding: Finding | None = None
     was_found: bool = False
     is_contradicted: bool = False
+    is_replaced: bool = False
     succeeded: int = 0
     refused: int = 0
     is_cut_off: bool = False
@@ -117,8 +119,11 @@ def is_proven_dead(facts: Facts) -> bool:
     A refused probe is proof of an instance that is late, or that was reached before, or that
     callers cannot reach either. It is none where the instance went on renewing regardless: then
     this address means something else from here. Without a probe the callers are enough once the
-    instance is late: somebody was refused, and nobody got through.
+    instance is late: somebody was refused, and nobody got through. Where another one has taken its
+    address over, whoever answers there is that one.
     """
+    if facts.is_replaced:
+        return is_late(facts)
     if facts.finding in {Finding.ANSWERS, Finding.ACCEPTS, Finding.SILENT} or facts.succeeded:
         return False
     late, missed = is_late(facts), facts.refused > 0
@@ -183,7 +188,7 @@ def _lapsed(facts: Facts, crowd: Crowd, preserve_s: float) -> Verdict:
         return _over(f"its lease has ended, and {_why_dead(facts)}")
     if may_stay and is_proven_alive(facts):
         return _kept("many went silent at once, but this one answers")
-    if facts.finding is Finding.SILENT:
+    if facts.finding is Finding.SILENT and not facts.is_contradicted:
         return _over("its lease has ended, and its health check does not answer")
     if not may_stay or facts.lapsed_s >= preserve_s:
         return _over(f"its lease ended {facts.lapsed_s:.1f} s ago, and nothing shows it is there")
@@ -207,6 +212,8 @@ def _kept(reason: str) -> Verdict:
 
 
 def _why_dead(facts: Facts) -> str:
+    if facts.is_replaced:
+        return "another instance has registered at its address since"
     if facts.finding is Finding.REFUSED and not facts.is_contradicted:
         return "its address refuses connections"
     return "its callers are refused, and none gets through"

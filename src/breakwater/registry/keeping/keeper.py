@@ -86,13 +86,16 @@ class Keeper:
         self._clock = clock
         self._patience_s = patience_s
         self._unwritten: dict[tuple[str, str], None] = {}
+        self._has_switched = False
         self._noted = self._written = 0
         self._turned = anyio.Event()
         self._wanted = anyio.Event()
         self._counts: Counter[str] = Counter()
         self._last_failure = ""
         disk.adopt(tables.SCHEMA)
+        disk.adopt(tables.GROUP_SCHEMA)
         registry.listen(self._heard)
+        registry.groups.listen(self._group_switched)
 
     @property
     def is_durable(self) -> bool:
@@ -125,6 +128,7 @@ class Keeper:
             self._fail(error)
             return
         self._counts["damaged"] += recalled.damaged
+        self._registry.groups.recall(recalled.groups)
         for kept in recalled.instances:
             self._adopt(kept)
         now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
@@ -160,7 +164,7 @@ class Keeper:
     async def run(self) -> None:
         """Write what has happened, until cancelled; after a failure again and again."""
         while True:
-            while not self._unwritten:
+            while not self._has_work():
                 self._wanted = anyio.Event()
                 await self._wanted.wait()
             if not await self.write():
@@ -168,8 +172,11 @@ class Keeper:
 
     async def write_all(self) -> None:
         """Write all that is not written yet, or as much as the disk takes."""
-        while self._unwritten and await self.write():
+        while self._has_work() and await self.write():
             pass
+
+    def _has_work(self) -> bool:
+        return bool(self._unwritten) or self._has_switched
 
     async def write(self) -> bool:
         """Write some of what is not written yet in one commit; whether the disk took it."""
@@ -178,6 +185,8 @@ class Keeper:
         for key in keys:
             del self._unwritten[key]
         instances, endings = self._present(keys)
+        has_switched, self._has_switched = self._has_switched, False
+        groups = self._registry.groups.since() if has_switched else None
         forget_before_ms = self._clock.now_ms() - int(RETENTION_S * 1000)
         try:
             await self._disk.write(
@@ -186,10 +195,12 @@ class Keeper:
                     instances=instances,
                     endings=endings,
                     forget_before_ms=forget_before_ms,
+                    groups=groups,
                 )
             )
         except BaseException as error:
             self._unwritten |= dict.fromkeys(keys)
+            self._has_switched = self._has_switched or has_switched
             if not isinstance(error, BreakwaterError):
                 raise
             self._fail(error)
@@ -240,6 +251,11 @@ class Keeper:
             return
         self._noted += 1
         self._unwritten[happening.info.app, happening.info.instance_id] = None
+        self._wanted.set()
+
+    def _group_switched(self) -> None:
+        self._noted += 1
+        self._has_switched = True
         self._wanted.set()
 
     def _fail(self, error: Exception) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     select,
 )
 
+from breakwater.registry.holding.groups import Switch
 from breakwater.registry.instance_info import InstanceInfo, InstanceStatus
 from breakwater.storage import Schema
 
@@ -44,6 +45,16 @@ _ENDINGS = Table(
     Column("override_ms", BigInteger, nullable=False),
 )
 SCHEMA: Final = Schema(room="registry", version=1, tables=_TABLES)
+
+_GROUP_TABLES = MetaData()
+_GROUPS = Table(
+    "registry_groups",
+    _GROUP_TABLES,
+    Column("name", String, primary_key=True),
+    Column("is_enabled", Boolean, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+GROUP_SCHEMA: Final = Schema(room="registry.groups", version=1, tables=_GROUP_TABLES)
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(InstanceInfo)
@@ -75,6 +86,7 @@ class Recalled(msgspec.Struct, frozen=True, kw_only=True):
     instances: list[KeptInstance]
     endings: list[KeptEnding]
     damaged: int
+    groups: list[Switch] = []
 
 
 def store(
@@ -83,8 +95,12 @@ def store(
     endings: list[KeptEnding],
     *,
     forget_before_ms: int,
+    groups: list[Switch] | None = None,
 ) -> None:
-    """Put the present state of some instances in place of what was kept of them."""
+    """Put the present state of some instances in place of what was kept of them.
+
+    groups: all that is known of groups; None where that has not changed.
+    """
     _clear(connection, ((one.info.app, one.info.instance_id) for one in instances))
     _clear(connection, ((one.app, one.instance_id) for one in endings))
     if instances:
@@ -92,6 +108,10 @@ def store(
     if endings:
         connection.execute(insert(_ENDINGS), [msgspec.structs.asdict(one) for one in endings])
     connection.execute(delete(_ENDINGS).where(_ENDINGS.c.at_ms < forget_before_ms))
+    if groups is not None:
+        connection.execute(delete(_GROUPS))
+    if groups:
+        connection.execute(insert(_GROUPS), [msgspec.structs.asdict(one) for one in groups])
 
 
 def recall(connection: Connection) -> Recalled:
@@ -117,7 +137,10 @@ def recall(connection: Connection) -> Recalled:
         )
         for row in connection.execute(select(_ENDINGS).order_by(_ENDINGS.c.at_ms))
     ]
-    return Recalled(instances=instances, endings=endings, damaged=damaged)
+    groups = [
+        Switch(row.name, row.is_enabled, row.at_ms) for row in connection.execute(select(_GROUPS))
+    ]
+    return Recalled(instances=instances, endings=endings, damaged=damaged, groups=groups)
 
 
 def _row_of(kept: KeptInstance) -> dict[str, object]:

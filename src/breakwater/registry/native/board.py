@@ -11,22 +11,19 @@ from breakwater.registry.native.ring import ChangeRing
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-class Shown:
+class Shown(msgspec.Struct, kw_only=True, eq=False, gc=False):
     """One instance as it is shown, and its JSON, which is made once."""
 
-    __slots__ = ("_raw", "instance", "key")
-
-    def __init__(self, instance: Instance) -> None:
-        self.instance = instance
-        self.key = InstanceKey(service=instance.service, instance_id=instance.instance_id)
-        self._raw: msgspec.Raw | None = None
+    instance: Instance
+    key: InstanceKey
+    encoded: msgspec.Raw | None = None
 
     @property
     def raw(self) -> msgspec.Raw:
         """The instance as JSON."""
-        if self._raw is None:
-            self._raw = msgspec.Raw(_ENCODER.encode(self.instance))
-        return self._raw
+        if self.encoded is None:
+            self.encoded = msgspec.Raw(_ENCODER.encode(self.instance))
+        return self.encoded
 
 
 class Part:
@@ -76,7 +73,8 @@ class Board:
         held = part.shown.get(instance.instance_id)
         if held is not None and held.instance == instance:
             return False
-        shown = Shown(instance)
+        key = InstanceKey(service=instance.service, instance_id=instance.instance_id)
+        shown = Shown(instance=instance, key=key)
         self._empty -= not part.shown
         part.shown[instance.instance_id] = shown
         if held is not None and held.key != shown.key:

@@ -37,6 +37,8 @@ from breakwater.web import (
 
 BASE: Final = "/api/v1/registry"
 MAX_REPORT_BYTES: Final = 1 << 20
+MAX_CALLER_CHARS: Final = 512
+"""Of the names of a caller: many reports are kept, each under them."""
 
 _HEADERS: Final = {"cache-control": "no-store"}
 _decode_report: Final = msgspec.json.Decoder(CallerReport).decode
@@ -102,6 +104,10 @@ class NativeEndpoints:
         if len(report.callees) > most:
             raise InvalidEvidenceError(
                 f"the report tells of {len(report.callees)} instances; at most {most} are taken"
+            )
+        if max(len(report.caller.service), len(report.caller.instance_id)) > MAX_CALLER_CHARS:
+            raise InvalidEvidenceError(
+                f"service and id of the caller may have {MAX_CALLER_CHARS} characters at most"
             )
         known = self._judge.take(report)
         return json_answer(Taken(taken=known, unknown=len(report.callees) - known), 202)

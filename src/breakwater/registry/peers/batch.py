@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from breakwater.registry.errors import InvalidInstanceError
+from breakwater.registry.holding.groups import Switch
 from breakwater.registry.instance_info import InstanceInfo, InstanceStatus
 from breakwater.registry.peers.outbox import Task, TaskAction
 from breakwater.registry.spelling.document import read_instance, unwrapped, write_instance
@@ -33,10 +34,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rider(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes along between registries of our own kind: who speaks, and its operators' acts."""
+    """What goes along between registries of our own kind.
+
+    Who speaks, its operators' acts, and the groups that were switched since it spoke last.
+    """
 
     name: str
     acts: msgspec.Raw = msgspec.Raw(b"null")
+    groups: list[Switch] = []
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +125,11 @@ def _read_rider(given: object) -> Rider | None:
         return None
     part = part_of(given, "breakwater")
     acts = msgspec.Raw(_ENCODER.encode(part.get("acts")))
-    return Rider(name=text_of(part.get("name"), "breakwater.name"), acts=acts)
+    try:
+        groups = msgspec.convert(part.get("groups") or [], list[Switch])
+    except msgspec.ValidationError as error:
+        raise InvalidInstanceError(f"breakwater.groups cannot be read: {error}") from None
+    return Rider(name=text_of(part.get("name"), "breakwater.name"), acts=acts, groups=groups)
 
 
 def write_outcomes(outcomes: list[Outcome]) -> bytes:

@@ -6,14 +6,15 @@ need not agree what time it is. The layout is in docs/formats/peers.md.
 
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from breakwater.model import Clock
+from breakwater.registry.holding.groups import Switch
 from breakwater.registry.holding.lease import Lease
 from breakwater.registry.holding.registry import Registry
-from breakwater.registry.instance_info import Action, InstanceInfo, LeaseInfo
+from breakwater.registry.instance_info import MAX_WHOLE, Action, InstanceInfo, LeaseInfo, Whole
 
 VERSION: Final = 1
 _ENCODER: Final = msgspec.json.Encoder()
@@ -21,6 +22,10 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 def _nothing() -> msgspec.Raw:
     return msgspec.Raw(b"null")
+
+
+Age = Annotated[int, msgspec.Meta(ge=-1, le=MAX_WHOLE)]
+"""Milliseconds; -1 for what nobody knows."""
 
 
 class Line(msgspec.Struct, frozen=True, array_like=True):
@@ -34,14 +39,14 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
 
     app: str
     instance_id: str
-    last_dirty_ms: int
-    updated_ms: int
+    last_dirty_ms: Whole
+    updated_ms: Whole
     mark: str
     status: str
     override: str
-    override_ms: int
-    renewed_ago_ms: int
-    lease_s: int
+    override_ms: Whole
+    renewed_ago_ms: Age
+    lease_s: Whole
 
     @property
     def is_heard(self) -> bool:
@@ -59,9 +64,9 @@ class End(msgspec.Struct, frozen=True, array_like=True):
 
     app: str
     instance_id: str
-    last_dirty_ms: int
+    last_dirty_ms: Whole
     is_final: bool
-    ago_ms: int
+    ago_ms: Whole
 
 
 class Digest(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,18 +74,19 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int
     name: str
-    now_ms: int
+    now_ms: Whole
     instances: list[Line]
     ended: list[End]
     acts: msgspec.Raw = msgspec.field(default_factory=_nothing)
+    groups: list[Switch] = []
 
 
 class Copy(msgspec.Struct, frozen=True, kw_only=True):
     """One whole instance as its holder passes it on; the ages are those of a `Line`."""
 
     info: InstanceInfo
-    override_ms: int = 0
-    renewed_ago_ms: int = 0
+    override_ms: Whole = 0
+    renewed_ago_ms: Age = 0
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

@@ -95,6 +95,7 @@ class PeerEndpoints:
                 instances=lines,
                 ended=ends_of(peering.registry, peering.clock),
                 acts=peering.acts.parcel(),
+                groups=peering.registry.groups.since(),
             )
         )
 

@@ -91,6 +91,7 @@ class Link:
         self._hearing = hearing
         self._acts = acts
         self._acts_told: int | None = None
+        self._groups_told = 0
         self._settings = settings
         self._clock = clock
         self._news = anyio.Event()
@@ -133,7 +134,7 @@ class Link:
 
     async def _keep_telling(self, wire: PeerWire) -> None:
         while True:
-            if not len(self.outbox) and self._acts.revision == self._acts_told:
+            if not len(self.outbox) and not self._has_word():
                 self._news = anyio.Event()
                 with anyio.move_on_after(self._settings.peer_ping_s):
                     await self._news.wait()
@@ -147,7 +148,7 @@ class Link:
     async def tell(self, wire: PeerWire) -> bool:
         """Send one batch, an empty one if there is nothing to tell; whether that went well."""
         tasks = self.outbox.take(now_s=self._clock.monotonic_s())
-        acts_revision = self._acts.revision
+        acts_revision, groups_revision = self._acts.revision, self._registry.groups.revision
         try:
             outcomes = await wire.tell(write_batch(tasks, self._rider()))
         except PeerFailedError as error:
@@ -161,6 +162,10 @@ class Link:
             self.outbox.put_back(tasks)
             raise
         self._acts_told = acts_revision
+        if self.kind is PeerKind.EUREKA:
+            await self._switch_groups(wire)
+        elif self.kind is PeerKind.BREAKWATER:
+            self._groups_told = groups_revision
         self._counts["sent"] += len(tasks)
         for task, outcome in zip(tasks, outcomes, strict=False):
             self._consider(task, outcome)
@@ -172,9 +177,27 @@ class Link:
     def _rider(self) -> Rider | None:
         if self.kind is not PeerKind.BREAKWATER:
             return None
+        groups = self._registry.groups.since(self._groups_told)
         if self._acts.revision == self._acts_told:
-            return Rider(name=self._own_name)
-        return Rider(name=self._own_name, acts=self._acts.parcel())
+            return Rider(name=self._own_name, groups=groups)
+        return Rider(name=self._own_name, acts=self._acts.parcel(), groups=groups)
+
+    def _has_word(self) -> bool:
+        """Whether there are acts or switches of groups that the peer has not been told."""
+        are_groups_told = self._registry.groups.revision == self._groups_told
+        return self._acts.revision != self._acts_told or not are_groups_told
+
+    async def _switch_groups(self, wire: PeerWire) -> None:
+        """Tell a Eureka server of groups, one by one; outside of Amazon's cloud it refuses."""
+        revision = self._registry.groups.revision
+        for switch in self._registry.groups.since(self._groups_told):
+            try:
+                await wire.switch(switch)
+            except PeerFailedError as error:
+                if error.status in _PASSING:
+                    return
+                self._counts["rejected"] += 1
+        self._groups_told = revision
 
     def _consider(self, task: Task, outcome: Outcome) -> None:
         """A peer that does not know an instance is told of it; a newer copy of its is taken."""
@@ -227,6 +250,7 @@ class Link:
                     asked_s=asked_s,
                     is_first=not self.has_compared,
                 )
+                self._counts["rejected"] += self._registry.take_switches(digest.groups)
                 await self._take_acts(digest.acts)
                 self._hearing.compared(self.name)
         except PeerFailedError as error:
@@ -247,6 +271,7 @@ class Link:
             self._hearing.forget(self.name)
         if self.kind is not PeerKind.BREAKWATER or self.name != name:
             self._acts_told = None
+            self._groups_told = 0
             self.speak()
         self.kind, self.name = PeerKind.BREAKWATER, name
 

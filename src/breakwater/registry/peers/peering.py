@@ -87,7 +87,9 @@ class Peering:
         ]
         self._received = self._refused = 0
         self._begun_s: float | None = None
+        self._is_ready = False
         registry.listen(self._heard)
+        registry.groups.listen(self.acted)
 
     def _link_to(self, address: PeerAddress) -> Link:
         return Link(
@@ -106,8 +108,14 @@ class Peering:
         """Whether an answer about who is there can be given.
 
         Not while nothing at all is known and some peer is still being asked for the first time:
-        until one of them has told, all have failed five times, or ten seconds have passed.
+        until one of them has told, all have failed five times, or ten seconds have passed. Once it
+        can, it always can: when the last instance leaves, that nobody is there is an answer.
         """
+        if not self._is_ready:
+            self._is_ready = self._knows_enough()
+        return self._is_ready
+
+    def _knows_enough(self) -> bool:
         links = [link for link, _ in self._links if link.kind is not PeerKind.SELF]
         if not links or len(self.registry) or any(link.has_compared for link in links):
             return True
@@ -167,6 +175,8 @@ class Peering:
                 await anyio.lowlevel.checkpoint()
         self._received += len(outcomes)
         self._refused += sum(outcome.status not in {200, 404, 409} for outcome in outcomes)
+        if batch.rider is not None:
+            self._refused += self.registry.take_switches(batch.rider.groups)
         if batch.rider is not None and bytes(batch.rider.acts) != b"null":
             try:
                 await self.acts.take_parcel(batch.rider.acts, peer=via)
@@ -182,12 +192,13 @@ class Peering:
                 link.hurry()
 
     def acted(self) -> None:
-        """Tell every peer at once that an operator acted."""
+        """Tell every peer at once that an operator acted, or that a group was switched."""
         for link, _ in self._links:
             link.speak()
 
     def _heard(self, happening: Happening) -> None:
         action = _ACTION_FOR.get(happening.deed)
+        self._is_ready = True
         if action is None or happening.origin not in _TOLD_ON or not self._links:
             return
         info, now_s = happening.info, self.clock.monotonic_s()

@@ -1,10 +1,13 @@
 """Speaking HTTP to one peer: short deadlines, bounded answers, one kind of error."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
 from breakwater.registry.errors import InvalidInstanceError, PeerFailedError
+from breakwater.registry.holding.groups import Switch
 from breakwater.registry.instance_info import InstanceInfo
 from breakwater.registry.peers.address import PeerAddress
 from breakwater.registry.peers.batch import Outcome, read_outcomes
@@ -18,6 +21,7 @@ CONNECT_S: Final = 1.0
 READ_S: Final = 5.0
 MAX_ANSWER_BYTES: Final = 64 << 20
 COPIES_AT_ONCE: Final = 250
+_UNREADABLE: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 T = TypeVar("T")
 
@@ -47,6 +51,12 @@ class PeerWire:
             return read_outcomes(answer)
         except InvalidInstanceError as error:
             raise PeerFailedError(f"POST {url}: {error}", status=0) from error
+
+    async def switch(self, switch: Switch) -> None:
+        """Tell a Eureka server that a group was switched, as its own peers do."""
+        value = "ENABLED" if switch.is_enabled else "DISABLED"
+        url = f"{self._address.classic}/asg/{quote(switch.name, safe='')}/status?value={value}"
+        await self._asked("PUT", url, headers={"x-netflix-discovery-replication": "true"})
 
     async def digest(self) -> Digest | None:
         """What the peer knows in short; None from a peer that has no digests: a Eureka server."""
@@ -78,13 +88,19 @@ class PeerWire:
         try:
             document = unwrapped(msgspec.json.decode(answer), "applications")
             return read_applications(document).instances
-        except (msgspec.DecodeError, InvalidInstanceError) as error:
+        except (*_UNREADABLE, InvalidInstanceError) as error:
             raise PeerFailedError(f"GET {url}: {error}", status=0) from error
 
-    async def _asked(self, method: str, url: str, body: bytes | None = None) -> bytes:
+    async def _asked(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
         from aiohttp import ClientError  # noqa: PLC0415 - loading it takes a tenth of a second
 
-        headers = self._headers
+        headers = {**self._headers, **(headers or {})}
         if body is not None:
             headers = {**headers, "content-type": "application/json"}
         try:
@@ -115,5 +131,5 @@ async def _bounded(answer: "aiohttp.ClientResponse") -> bytes:
 def _decoded(answer: bytes, kind: type[T], url: str) -> T:
     try:
         return msgspec.json.decode(answer, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise PeerFailedError(f"{url}: {error}", status=0) from error

@@ -13,12 +13,9 @@ import msgspec
 
 from breakwater.registry.errors import InvalidInstanceError
 from breakwater.registry.instance_info import InstanceInfo
+from breakwater.registry.spelling.codec import Codec
 from breakwater.registry.spelling.document import (
     EMPTY_MAP,
-    Applications,
-    read_application,
-    read_applications,
-    read_instance,
     write_instance,
 )
 from breakwater.registry.spelling.fields import Document
@@ -29,30 +26,19 @@ _IN_TEXT: Final = {"\r": "&#13;"}
 _IN_ATTRIBUTE: Final = {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
 
 
-class XmlCodec:
-    """Reads and writes XML; written fragments can be kept and joined into larger answers."""
+class XmlCodec(Codec):
+    """Reads and writes XML, in the spelling of XStream."""
 
     media_type: Final = "application/xml"
-    between: Final = b""
-    """What stands between two instances, and between two applications."""
-    closing: Final = b"</application>"
-    """What comes after the instances of one application."""
-    ending: Final = b"</applications>"
-    """What comes after all applications of a list."""
+    between = b""
+    closing = b"</application>"
+    ending = b"</applications>"
     around_one: Final = (b"", b"")
     """What stands around one application that is an answer of its own."""
 
-    def read_instance(self, body: bytes) -> InstanceInfo:
-        """The instance in `<instance>...</instance>`."""
-        return read_instance(_parsed(body, "instance"))
-
-    def read_application(self, body: bytes) -> list[InstanceInfo]:
-        """The instances in `<application>...</application>`."""
-        return read_application(_parsed(body, "application"))
-
-    def read_applications(self, body: bytes) -> Applications:
-        """Every instance in `<applications>...</applications>`, whole list or delta."""
-        return read_applications(_parsed(body, "applications"))
+    def parsed(self, body: bytes, name: str) -> Document:
+        """What stands in the element `name`."""
+        return _parsed(body, name)
 
     def fragment(self, info: InstanceInfo, *, is_compact: bool) -> bytes:
         """One instance as it stands inside a list."""
@@ -65,17 +51,6 @@ class XmlCodec:
     def application(self, name: str, fragments: Iterable[bytes]) -> bytes:
         """The answer for one application."""
         return self.member(name, fragments)
-
-    def applications(
-        self, version: str, hash_code: str, apps: Iterable[tuple[str, Iterable[bytes]]]
-    ) -> bytes:
-        """The answer for many applications: a whole list, a delta, or those behind an address."""
-        members = self.between.join(self.member(name, fragments) for name, fragments in apps)
-        return b"%b%b%b" % (self.heading(version, hash_code), members, self.ending)
-
-    def member(self, name: str, fragments: Iterable[bytes]) -> bytes:
-        """One application as it stands inside a list."""
-        return b"%b%b%b" % (self.opening(name), b"".join(fragments), self.closing)
 
     def status(self, root: str, groups: Mapping[str, Document], info: InstanceInfo) -> bytes:
         """A server's page about itself: groups of facts, and the server as an instance."""
