@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from random import Random
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from breakwater.model import CalleeReport, CallerReport, InstanceKey
 from breakwater.sdk.discovery import Reporter
 from breakwater.sdk.discovery.reporting import GOOD_NEWS_TICKS, MAX_CALLEES
 from breakwater.sdk.errors import PlatformError
+from breakwater.sdk.guard import BreakerConfig, CommandConfig, Guards
 from breakwater.sdk.link import Link
 from breakwater.sdk.settings import Address
 from breakwater.testing import FakeClock
@@ -118,3 +120,16 @@ def test_the_thread_goes_on_whatever_happens(platform: Platform, clock: FakeCloc
     finally:
         reporter.stop()
     assert "no news" in reporter.stats().last_failure
+
+
+def test_the_worst_breaker_of_a_dependency_is_told(clock: FakeClock) -> None:
+    """Of several commands for one service the one that admits least counts; none is no word."""
+    guards = Guards(clock=clock, random=Random(1))
+    assert guards.breaker_of("cdn") == ""
+    closed, forced = BreakerConfig(), BreakerConfig(mode="forced_open")
+    guards.command("read", CommandConfig(breaker=closed), dependency="CDN")
+    assert guards.breaker_of("cdn") == "closed"
+    guards.command("write", CommandConfig(breaker=forced), dependency="cdn")
+    assert guards.breaker_of("cdn") == "forced_open"
+    guards.command("other", CommandConfig(breaker=None), dependency="edge")
+    assert guards.breaker_of("edge") == ""

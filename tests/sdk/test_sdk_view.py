@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.sdk.fleet import Platform, instance
 
 from breakwater.model import Instance, InstanceKey, ViewChange
-from breakwater.sdk.discovery import RegistryView, ViewFile
+from breakwater.sdk.discovery import InstancesChanged, RegistryView, ViewFile
 from breakwater.sdk.discovery.viewfile import EVERY_S, MAX_AGE_MS
 from breakwater.sdk.errors import PlatformError
 from breakwater.sdk.link import Link
@@ -298,3 +298,42 @@ def test_a_link_asks_the_next_address_after_a_failure() -> None:
         link.drop()
     finally:
         platform.stop()
+
+
+def test_whoever_wants_is_told_who_came_and_who_left(clock: FakeClock) -> None:
+    """One event a service, of what differs; a hook of one service hears of no other."""
+    view = fed_by_hand(clock)
+    seen: list[InstancesChanged] = []
+    of_cdn: list[InstancesChanged] = []
+    view.hooks.add(seen.append)
+    stop = view.hooks.add(of_cdn.append, "CDN")
+    view.accept(change(1, None, one(1), one(2), one(3, service="edge")))
+    assert [event.service for event in seen] == ["cdn", "edge"]
+    moved = msgspec.structs.replace(one(2), port=99)
+    view.accept(change(2, 1, moved, one(4), gone=(1,)))
+    event = seen[-1]
+    assert [found.instance_id for found in event.joined] == ["cdn-4"]
+    assert [found.instance_id for found in event.left] == ["cdn-1"]
+    assert event.changed == (moved,)
+    assert event.instances == view.instances("cdn")
+    view.accept(change(3, 2))
+    assert len(seen) == 3
+    assert len(of_cdn) == 2
+    stop()
+    view.accept(change(4, 3, one(5)))
+    assert len(of_cdn) == 2
+
+
+def test_a_hook_that_fails_breaks_nothing(clock: FakeClock) -> None:
+    """It is counted; the others are told, and the view is what the registry says."""
+    view = fed_by_hand(clock)
+    seen: list[InstancesChanged] = []
+
+    def broken(_change: InstancesChanged) -> None:
+        raise LookupError("mine")
+
+    view.hooks.add(broken)
+    view.hooks.add(seen.append)
+    assert view.accept(change(1, None, one(1))) == 1
+    assert (len(seen), view.stats().hook_failures) == (1, 1)
+    assert ids(view) == ["cdn-1"]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         deadline,
         remaining_s,
     )
-    from breakwater.sdk.discovery import BalancerConfig
+    from breakwater.sdk.discovery import BalancerConfig, InstancesChanged
     from breakwater.sdk.errors import (
         AttemptTimedOutError,
         BadResultError,
@@ -88,7 +88,7 @@ _HOMES: Final = {
         "CallContext", "Criticality", "baggage", "criticality", "current", "deadline",
         "remaining_s",
     ),
-    "breakwater.sdk.discovery": ("BalancerConfig",),
+    "breakwater.sdk.discovery": ("BalancerConfig", "InstancesChanged"),
     "breakwater.sdk.errors": (
         "AttemptTimedOutError", "BadResultError", "CallError", "CallFailedError",
         "CallRefusedError", "DeadlineExceededError", "NoInstanceError", "SettingsError",
@@ -138,6 +138,7 @@ __all__ = [
     "HedgeConfig",
     "HedgeSent",
     "Instance",
+    "InstancesChanged",
     "Kind",
     "LimitMoved",
     "NoInstanceError",

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from breakwater.model import Clock, InstanceKey
+import msgspec
+
+from breakwater.model import CalleeReport, Clock, InstanceKey
 from breakwater.sdk.discovery import (
     BalancerConfig,
     Lease,
@@ -21,6 +23,8 @@ from breakwater.sdk.settings import ServiceSettings
 if TYPE_CHECKING:
     from random import Random
 
+    from breakwater.sdk.guard import Guards
+
 
 class Membership:
     """Everything between this process and the registry.
@@ -32,6 +36,7 @@ class Membership:
     def __init__(
         self,
         settings: ServiceSettings,
+        guards: "Guards",
         *,
         clock: Clock,
         random: "Random",
@@ -55,9 +60,17 @@ class Membership:
             balancing=balancing,
         )
         caller = InstanceKey(service=settings.service, instance_id=settings.instance)
-        self._reporter = Reporter(registry, caller, self.resolver.take_report, clock)
+        self._guards = guards
+        self._reporter = Reporter(registry, caller, self._seen, clock)
         self.drain = Drain(clock)
         self._catcher: TermCatcher | None = None
+
+    def _seen(self) -> list[CalleeReport]:
+        """What was seen of each instance since the last look, and how its breaker stands."""
+        return [
+            msgspec.structs.replace(one, breaker=self._guards.breaker_of(one.service))
+            for one in self.resolver.take_report()
+        ]
 
     def tell(self, key: str, value: str) -> None:
         """Have `key` in the metadata of this process from its next registration on."""

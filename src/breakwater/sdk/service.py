@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import msgspec
 
-from breakwater.model import Clock, Instance, SystemClock, calls
+from breakwater.model import Clock, Instance, SystemClock
 from breakwater.sdk.agent import Agent, AgentStats
 from breakwater.sdk.calls import CallRecorder, CallStats, ServerStats
 from breakwater.sdk.client import ClientStats
@@ -38,7 +38,7 @@ from breakwater.sdk.membership import Membership
 from breakwater.sdk.meters import Counter, Distribution, Gauge, MaxGauge, Meters, MeterStats, Timer
 from breakwater.sdk.process import ProcessGauges
 from breakwater.sdk.runtime import Runtime
-from breakwater.sdk.settings import ServiceSettings, resolve_settings
+from breakwater.sdk.settings import ServiceSettings, common_tags, resolve_settings
 from breakwater.sdk.upkeep import LiveStats, Upkeep
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Service:
             random = Random()  # noqa: S311 - jitter and turns, no secrets
         self._random = random
         self._sender = LineSender(self.settings.metrics)
-        self._meters = Meters(self._sender, _common_tags(self.settings), self._clock)
+        self._meters = Meters(self._sender, common_tags(self.settings), self._clock)
         self._runtime = self._wire(balancing)
         self.balancer = self._runtime.resolver
         self._picks = DiscoveryMeters(self._runtime.resolver, self._meters)
@@ -168,8 +168,11 @@ class Service:
 
     def _wire(self, balancing: BalancerConfig | None) -> Runtime:
         settings, clock, random = self.settings, self._clock, self._random
-        self._membership = Membership(settings, clock=clock, random=random, balancing=balancing)
         faults = RuleBook(settings.platform, settings, clock=clock, random=random)
+        guards = Guards(clock=clock, random=random, faults=faults)
+        self._membership = Membership(
+            settings, guards, clock=clock, random=random, balancing=balancing
+        )
         return Runtime(
             settings=settings,
             clock=clock,
@@ -180,7 +183,7 @@ class Service:
             resolver=self._membership.resolver,
             drain=self._membership.drain,
             faults=faults,
-            guards=Guards(clock=clock, random=random, faults=faults),
+            guards=guards,
         )
 
     def start(self) -> None:
@@ -493,8 +496,3 @@ class Service:
             commands=[command.stats() for command in self.guards],
             live=self._upkeep.stats(),
         )
-
-
-def _common_tags(settings: ServiceSettings) -> dict[str, str]:
-    tags = {calls.APP: settings.service, calls.NODE: settings.instance}
-    return {**tags, calls.ZONE: settings.zone} if settings.zone else tags

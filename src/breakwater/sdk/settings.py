@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from breakwater.model import sanitize
+from breakwater.model import calls, sanitize
 from breakwater.sdk.errors import SettingsError
 
 DEFAULT_URL: Final = "http://127.0.0.1:7101"
@@ -150,3 +150,9 @@ def parse_address(key: str, text: str, scheme: str) -> Address:
             f"{key} {text!r} (BREAKWATER_{key.upper()}) must be {scheme}://host:port"
         )
     return Address(host=match["host"].strip("[]"), port=int(match["port"]))
+
+
+def common_tags(settings: ServiceSettings) -> dict[str, str]:
+    """What every meter of this process says of where it comes from."""
+    tags = {calls.APP: settings.service, calls.NODE: settings.instance}
+    return {**tags, calls.ZONE: settings.zone} if settings.zone else tags

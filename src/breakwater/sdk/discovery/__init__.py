@@ -9,6 +9,7 @@ calls to it ended in (`BalancerConfig`).
 from breakwater.sdk.discovery.accounts import InstanceLoad
 from breakwater.sdk.discovery.balancing import BalancerConfig
 from breakwater.sdk.discovery.bench import StandingChanged
+from breakwater.sdk.discovery.changes import InstancesChanged
 from breakwater.sdk.discovery.evidence import Evidence
 from breakwater.sdk.discovery.lease import Lease, LeaseStats
 from breakwater.sdk.discovery.picks import Pick
@@ -29,6 +30,7 @@ __all__ = [
     "DiscoveryMeters",
     "Evidence",
     "InstanceLoad",
+    "InstancesChanged",
     "Lease",
     "LeaseStats",
     "Pick",

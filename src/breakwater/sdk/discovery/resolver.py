@@ -16,6 +16,7 @@ from breakwater.sdk.discovery.accounts import InstanceLoad, explain, loads_of
 from breakwater.sdk.discovery.balancing import BalancerConfig
 from breakwater.sdk.discovery.bench import StandingChanged
 from breakwater.sdk.discovery.callee import Callee
+from breakwater.sdk.discovery.changes import Hook
 from breakwater.sdk.discovery.evidence import Evidence
 from breakwater.sdk.discovery.node import EJECTED, REFUSED
 from breakwater.sdk.discovery.picks import Pick
@@ -111,6 +112,15 @@ class Resolver:
     def config_of(self, service: str) -> BalancerConfig:
         """The rules by which instances of `service` are chosen."""
         return self._configs.get(service.lower(), self._balancing)
+
+    def on_change(self, hook: Hook, service: str = "") -> Callable[[], None]:
+        """Have `hook` called when instances come, leave or change, of one `service` if named.
+
+        Called with an `InstancesChanged` by the thread that follows the registry: it must not take
+        long, and what it raises is counted and goes nowhere. Pinned instances never change.
+        Returns what ends it.
+        """
+        return self._view.hooks.add(hook, service)
 
     def instances(self, service: str) -> list[Instance]:
         """Instances of `service` that are UP, those of the own zone first."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from breakwater.model import Clock, Instance, InstanceKey, ViewChange
+from breakwater.sdk.discovery.changes import ChangeHooks
 from breakwater.sdk.discovery.viewfile import ViewFile
 from breakwater.sdk.poll import WAIT_S, LongPoll, PollStats
 from breakwater.sdk.settings import Address
@@ -30,13 +31,15 @@ class ViewStats(msgspec.Struct, frozen=True, kw_only=True):
     """How many instances are known, whether some are kept on grace, and how the poll fares.
 
     from_file: how many of them were read from the file and not heard of since. file_failures: how
-    often the file could not be read or written.
+    often the file could not be read or written. hook_failures: how often a function that is told
+    of changes raised.
     """
 
     instances: int
     is_on_grace: bool
     from_file: int
     file_failures: int = 0
+    hook_failures: int = 0
     poll: PollStats
 
 
@@ -59,6 +62,7 @@ class RegistryView:
         self._clock = clock
         self._file = file
         self._by_service: dict[str, tuple[Instance, ...]] = {}
+        self.hooks = ChangeHooks()
         self._listed: dict[_Key, Instance] = {}
         self._kept: dict[_Key, Instance] = {}
         self._grace_ends_s = 0.0
@@ -138,7 +142,9 @@ class RegistryView:
         grouped: dict[str, list[Instance]] = {}
         for one in instances:
             grouped.setdefault(one.service.lower(), []).append(one)
+        before = self._by_service
         self._by_service = {name: tuple(members) for name, members in grouped.items()}
+        self.hooks.tell(before, self._by_service)
 
     def _wait_s(self) -> float:
         """Ask again soon while instances are kept on grace, so that they go in time.
@@ -171,6 +177,7 @@ class RegistryView:
             is_on_grace=bool(self._kept),
             from_file=len(self._from_file & self._kept.keys()),
             file_failures=0 if self._file is None else self._file.failures,
+            hook_failures=self.hooks.failures,
             poll=_NO_POLL if poll is None else poll.stats(),
         )
 

@@ -10,7 +10,7 @@ import msgspec
 from breakwater.model import Clock, SystemClock
 from breakwater.sdk.errors import SettingsError
 from breakwater.sdk.guard.config import CommandConfig, SheddingConfig
-from breakwater.sdk.guard.events import Kind, SettingChanged
+from breakwater.sdk.guard.events import BreakerState, Kind, SettingChanged
 from breakwater.sdk.guard.hooks import Hooks, HookStats
 from breakwater.sdk.guard.travel.defaults import default_registry
 from breakwater.sdk.guard.travel.shared import Shared
@@ -34,6 +34,17 @@ ServerOverlay = Callable[["Server", SheddingConfig], SheddingConfig]
 
 OriginOf = Callable[[str, str], "tuple[Source, Scope]"]
 """Where the value of a key in force comes from, by name of command and key."""
+
+
+_BY_SEVERITY: Final = (
+    BreakerState.METRICS_ONLY,
+    BreakerState.DISABLED,
+    BreakerState.CLOSED,
+    BreakerState.HALF_OPEN,
+    BreakerState.OPEN,
+    BreakerState.FORCED_OPEN,
+)
+"""From the state that admits most to the one that admits nothing."""
 
 
 class Server(msgspec.Struct, frozen=True, eq=False):
@@ -142,6 +153,15 @@ class Guards:
     def get(self, name: str) -> "Command | None":
         """The command of this name."""
         return self._commands.get(name)
+
+    def breaker_of(self, dependency: str) -> str:
+        """The state of the breakers before `dependency`, the one that admits least; "" for none."""
+        states = [
+            command.parts.breaker.state
+            for command in self
+            if command.dependency.lower() == dependency.lower() and command.parts.breaker
+        ]
+        return max(states, key=_BY_SEVERITY.index).value if states else ""
 
     def configure(self, name: str, config: CommandConfig) -> None:
         """Give a command another configuration, beneath the overlay. Raises SettingsError."""
