@@ -8,6 +8,7 @@ from breakwater.diagnosis.evidence import Findings, gather_evidence, ruled_out
 from breakwater.diagnosis.signals import Signal, SignalKind, changed_signals
 from breakwater.diagnosis.suspects import Lineup, line_up
 from breakwater.diagnosis.thresholds import Thresholds
+from breakwater.diagnosis.vanished import Vanished, vanished
 from breakwater.diagnosis.verdict import Diagnosis, Kind, Suspect, Verdict
 from breakwater.topology import CallWindow, root_edges, total
 
@@ -39,9 +40,13 @@ def diagnose(window: CallWindow, limits: Thresholds | None = None) -> Diagnosis:
         return _none(window, Verdict.NOT_ENOUGH_EVIDENCE, why, gaps)
     signals = changed_signals(window, limits)
     harm = [signal for signal in signals if signal.says_broken]
-    if not harm:
-        return _harmless(window, signals, gaps)
-    return _accuse(window, limits, signals, harm, gaps)
+    judged = _accuse(window, limits, signals, harm, gaps) if harm else None
+    if judged is not None and judged.culprit is not None:
+        return judged
+    gone = vanished(window, limits)
+    if gone is not None:
+        return _missing(window, gone, gaps)
+    return judged or _harmless(window, signals, gaps)
 
 
 def data_gaps(window: CallWindow) -> list[str]:
@@ -146,6 +151,33 @@ def _accuse(
         evidence=gather_evidence(findings, top) if top else [],
         hops=lineup.hops,
         ruled_out=ruled_out(findings, top) if top else [],
+        data_gaps=gaps,
+    )
+
+
+def _missing(window: CallWindow, gone: Vanished, gaps: list[str]) -> Diagnosis:
+    """The judgement on an instance that vanished: what its callers hardly felt."""
+    onset = gone.signal.onset
+    steps = np.arange(window.steps)
+    accounts = keep_accounts(window, steps < onset.low, steps >= onset.index)
+    lineup = line_up(window, accounts)
+    others = [one for one in lineup.suspects if one.service != gone.suspect.service]
+    findings = Findings(window=window, accounts=accounts, lineup=lineup, signal=gone.signal)
+    return Diagnosis(
+        verdict=Verdict.CULPRIT,
+        headline=headline(gone.suspect),
+        confidence=_confidence(gone.suspect),
+        start_ms=int(window.end_ms[0]) - window.step_ms,
+        end_ms=int(window.end_ms[-1]),
+        step_ms=window.step_ms,
+        signal=gone.signal.name,
+        onset_ms=_stamp(window, onset.index),
+        onset_low_ms=_stamp(window, onset.low),
+        onset_high_ms=_stamp(window, onset.high),
+        suspects=[gone.suspect, *others],
+        evidence=gather_evidence(findings, gone.suspect),
+        hops=lineup.hops,
+        ruled_out=ruled_out(findings, gone.suspect),
         data_gaps=gaps,
     )
 

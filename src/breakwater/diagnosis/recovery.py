@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breakwater.diagnosis.thresholds import Thresholds
+from breakwater.diagnosis.vanished import vanished
 from breakwater.topology import CallWindow, failures, root_edges, total
 
 Array = NDArray[np.float64]
@@ -13,14 +14,17 @@ Mask = NDArray[np.bool_]
 def has_recovered(window: CallWindow, onset_ms: int, limits: Thresholds, *, steps: int = 6) -> bool:
     """Whether the last `steps` steps are as good as the steps before `onset_ms`.
 
-    Good means: no edge and no instance fails noticeably more, and nothing users ask for is
-    noticeably slower. A window without calls in the last steps has not recovered.
+    Good means: no edge and no instance fails noticeably more, nothing users ask for is noticeably
+    slower, and nobody who vanished is still away. A window without calls in the last steps has not
+    recovered.
     """
     before = window.end_ms <= onset_ms - window.step_ms
     if not before.any() or window.steps < steps:
         return False
     recent = slice(-steps, None)
     if total(window.client_calls)[root_edges(window.edges)][:, recent].sum() <= 0:
+        return False
+    if vanished(window, limits) is not None:
         return False
     for calls in (window.client_calls, window.seen_calls):
         if _is_failing(calls, before, recent, limits):

@@ -74,6 +74,7 @@ async def _write_report(stage: Stage, outcome: Outcome, settings: DemoSettings) 
     """Fetch the judgement that named the culprit, and its pictures up to the recovery."""
     incident = outcome.incident
     path = f"/api/v1/incidents/{incident.id}" if incident else "/api/v1/triage"
+    settings.report.parent.mkdir(parents=True, exist_ok=True)
     settings.report.write_bytes(await stage.client.report(path, "html"))
     picture = settings.report.with_suffix(".png")
     picture.write_bytes(await stage.client.report(path, "png"))
