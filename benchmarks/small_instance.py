@@ -69,8 +69,8 @@ class Link:
                 self._socket.sendall(head.encode() + body)
                 if self._socket.recv(65_536).startswith(b"HTTP/1.1 20"):
                     return
-            except OSError:
-                pass
+            except OSError as error:
+                print(f"{method} {path}: {error}; tried again", file=sys.stderr)
             self._socket = None
             time.sleep(0.2)
 

@@ -14,16 +14,20 @@ def found_lease(registry: Registry, service: str, instance_id: str) -> Lease:
     try:
         return registry.lease(service, instance_id)
     except UnknownInstanceError:
-        pass
+        raise _unknown(registry, service, instance_id) from None
+
+
+def _unknown(registry: Registry, service: str, instance_id: str) -> UnknownInstanceError:
+    """The refusal, with who is there instead."""
     there = sorted(
         lease.info.instance_id for lease in registry.leases() if lease.info.app == service.upper()
     )
     if not there:
         services = sorted({lease.info.service for lease in registry.leases()})
-        raise UnknownInstanceError(
+        return UnknownInstanceError(
             f"no instance of {service} is registered; services here: {_listed(services)}"
         )
-    raise UnknownInstanceError(
+    return UnknownInstanceError(
         f"no instance {instance_id} of {service} is registered; there are: {_listed(there)}"
     )
 
